@@ -164,7 +164,7 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 		}
 	}
 	if c.IsSet("rename") {
-		if o.Rename, err = readRenames(c, c.String("rename")); err != nil {
+		if o.Rename, err = readRenames(c, "rename"); err != nil {
 			return o, err
 		}
 	}

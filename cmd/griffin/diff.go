@@ -145,7 +145,7 @@ func diffOptions(c *cli.Context) (diff.Options, error) {
 	o := diff.Options{Raw: c.Bool("raw"), Only: c.StringSlice("only")}
 	var err error
 	if c.IsSet("map") {
-		if o.Map, err = readRenames(c, c.String("map")); err != nil {
+		if o.Map, err = readRenames(c, "map"); err != nil {
 			return o, err
 		}
 	}
@@ -158,7 +158,8 @@ func diffOptions(c *cli.Context) (diff.Options, error) {
 }
 
 // readRenames reads the rules of --map or --rename.
-func readRenames(c *cli.Context, path string) (*names.Rules, error) {
+func readRenames(c *cli.Context, flag string) (*names.Rules, error) {
+	path := c.String(flag)
 	if err := checkInputs(c); err != nil {
 		return nil, err
 	}
@@ -167,7 +168,7 @@ func readRenames(c *cli.Context, path string) (*names.Rules, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, usagef("%s is not a file", path)
+		return nil, usagef("--%s: %s is not a file", flag, path)
 	}
 	f, err := os.Open(path)
 	if err != nil {

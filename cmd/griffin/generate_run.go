@@ -118,7 +118,7 @@ func (g *generator) readPrompt(ctx context.Context) error {
 			return err
 		}
 		if tokens.Batch != 1 {
-			return usagef("%s has %d rows of tokens, and generate continues one", value, tokens.Batch)
+			return usagef("--tokens: %s has %d rows, and generate continues one", value, tokens.Batch)
 		}
 		return g.read(ctx, tokens.IDs)
 	}

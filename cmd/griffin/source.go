@@ -16,10 +16,14 @@ import (
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/nearest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/convert/names"
+	"github.com/griffin-ckpt/griffin/convert/run"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
+	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -207,12 +211,91 @@ func checkInputs(c *cli.Context) error {
 	return nil
 }
 
-// located names the only checkpoint of a command line in an error that names no file.
+// located names the only checkpoint of a command line in an error that names no file, and the flag that gave the file of an error.
 func located(c *cli.Context, err error) error {
-	if c.NArg() != 1 {
+	if c.NArg() == 1 {
+		err = tensor.Annotate(err, tensor.Location{File: c.Args().First()})
+	}
+	return ofPathFlag(c, err)
+}
+
+// flagError is an error about the path that a flag gives.
+type flagError struct {
+	flag string
+	err  error
+}
+
+func (e *flagError) Error() string { return "--" + e.flag + ": " + e.err.Error() }
+
+func (e *flagError) Unwrap() error { return e.err }
+
+// outputFiles are the flags that name a file to write.
+var outputFiles = []string{"report", "card", "out", "state-out"}
+
+// ofPathFlag makes an error about a path that a flag gives, or that lies in the directory that one gives, one of that flag. Errors that name
+// their flag, or a path that is an argument, stay as they are.
+func ofPathFlag(c *cli.Context, err error) error {
+	if is[*inputError](err) || is[*flagError](err) || is[*run.Error](err) {
 		return err
 	}
-	return tensor.Annotate(err, tensor.Location{File: c.Args().First()})
+	for _, path := range pathsOf(err) {
+		flag, nearest := "", 0
+		for _, name := range slices.Concat(inputFiles, outputFiles, []string{"adapter"}) {
+			if n := leadsTo(c.String(name), path); c.IsSet(name) && n > nearest {
+				flag, nearest = name, n
+			}
+		}
+		if flag != "" && !slices.ContainsFunc(c.Args().Slice(), func(given string) bool { return leadsTo(given, path) > nearest }) {
+			return &flagError{flag, err}
+		}
+	}
+	return err
+}
+
+// pathsOf returns the paths that an error is about.
+func pathsOf(err error) (paths []string) {
+	visit(err, func(err error) {
+		switch e := err.(type) {
+		case *tensor.FormatError:
+			paths = append(paths, e.File)
+		case *names.Error:
+			paths = append(paths, e.File)
+		case *fs.PathError:
+			paths = append(paths, e.Path)
+		case *os.LinkError:
+			paths = append(paths, e.New)
+		case *publish.OutputError:
+			paths = append(paths, e.Path)
+		case *publish.SpaceError:
+			paths = append(paths, e.Dir)
+		case *remote.Error:
+			paths = append(paths, e.Address)
+		}
+	})
+	return paths
+}
+
+// leadsTo returns the length of a path that was given if it is another path or a directory above it, as an absolute path, and else 0.
+func leadsTo(given, path string) int {
+	if given == "" || path == "" {
+		return 0
+	}
+	path = publish.Destination(path)
+	if _, isAddress := storage.Scheme(given); isAddress {
+		given, path = storage.WithoutQuery(given), storage.WithoutQuery(path)
+	} else {
+		var errs [2]error
+		given, errs[0] = filepath.Abs(given)
+		path, errs[1] = filepath.Abs(path)
+		if errors.Join(errs[:]...) != nil {
+			return 0
+		}
+	}
+	rest, ok := strings.CutPrefix(path, strings.TrimRight(given, "/"))
+	if !ok || rest != "" && rest[0] != '/' && !os.IsPathSeparator(rest[0]) {
+		return 0
+	}
+	return len(given)
 }
 
 // inputError reports a path of the command line that cannot be read.

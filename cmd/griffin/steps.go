@@ -141,7 +141,7 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 	err := run.Each(c.Context, steps, func(s formats.Step) error {
 		r, err := do(s)
 		if err != nil {
-			return err
+			return ofPathFlag(c, err)
 		}
 		count(r.status)
 		status := exitOK

@@ -25,9 +25,12 @@ type Rules struct {
 }
 
 // Error says that rules cannot be read or applied.
-type Error struct{ Problem string }
+type Error struct {
+	File    string // that of the rules
+	Problem string
+}
 
-func (e *Error) Error() string { return e.Problem }
+func (e *Error) Error() string { return e.File + ": " + e.Problem }
 
 type rename struct {
 	line        int
@@ -91,7 +94,7 @@ func parseRename(line string) (r rename, problem string) {
 }
 
 func (m *Rules) errorf(format string, args ...any) error {
-	return &Error{m.file + ": " + fmt.Sprintf(format, args...)}
+	return &Error{m.file, fmt.Sprintf(format, args...)}
 }
 
 // Apply returns the checkpoint with its tensors renamed, and their old names by the new ones. A rule that

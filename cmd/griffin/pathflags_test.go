@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// pathFlags has for each flag of a command that takes a path a command line for it; PATH is the path, HF and FT are checkpoints.
+var pathFlags = []struct {
+	command, flag, rest string
+	writes              bool
+}{
+	{"convert", "adapter", "FT OUT --adapter PATH", false},
+	{"convert", "tokenizer", "HF OUT --tokenizer PATH", false},
+	{"convert", "rename", "HF OUT --to safetensors --rename PATH", false},
+	{"inspect", "report", "HF --stats --report PATH", true},
+	{"inspect", "out", "HF --dump model.final_norm.weight --out PATH", true},
+	{"golden", "out", "HF --tokens 1,2,3 --out PATH", true},
+	{"golden", "tokens", "HF --out OUT --tokens PATH", false},
+	{"verify", "golden", "HF --golden PATH", false},
+	{"verify", "adapter", "FT FT --adapter PATH", false},
+	{"verify", "report", "HF HF --report PATH", true},
+	{"verify", "card", "HF HF --card PATH", true},
+	{"diff", "map", "HF HF --map PATH", false},
+	{"diff", "report", "HF HF --report PATH", true},
+	{"generate", "prompt-file", "HF --prompt-file PATH", false},
+	{"generate", "tokens", "HF --max-tokens 1 --tokens PATH", false},
+	{"generate", "tokenizer", "HF --prompt x --tokenizer PATH", false},
+	{"generate", "state-in", "HF --max-tokens 1 --tokens 3 --state-in PATH", false},
+	{"generate", "state-out", "HF --max-tokens 1 --tokens 3 --state-out PATH", true},
+	{"perplexity", "text", "HF --text PATH", false},
+	{"perplexity", "tokens", "HF --tokens PATH", false},
+	{"perplexity", "tokenizer", "HF --text TEXT --tokenizer PATH", false},
+	{"perplexity", "report", "HF --tokens 1,2,3 --report PATH", true},
+}
+
+// runPathFlags runs every command line of pathFlags with the paths that of returns for it.
+func runPathFlags(t *testing.T, of func(flag string, writes bool) []string, check func(t *testing.T, flag, path, stdout, stderr string, status int)) {
+	dir := t.TempDir()
+	data, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := filepath.Join(dir, "text")
+	if err := os.WriteFile(text, []byte("a text\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range pathFlags {
+		for _, path := range of(f.flag, f.writes) {
+			args := []string{"griffin", f.command}
+			for _, arg := range strings.Fields(f.rest) {
+				for name, value := range map[string]string{"HF": data + "/tiny-griffin/hf", "FT": data + "/finetune/base", "OUT": filepath.Join(dir, "out"), "TEXT": text, "PATH": path} {
+					if arg == name {
+						arg = value
+					}
+				}
+				args = append(args, arg)
+			}
+			t.Run(f.command+" --"+f.flag+" "+filepath.Base(path), func(t *testing.T) {
+				var stdout, stderr bytes.Buffer
+				status := runCommand(t.Context(), args, &stdout, &stderr)
+				check(t, f.flag, path, stdout.String(), stderr.String(), status)
+			})
+		}
+	}
+}
+
+// The table has every flag whose usage names a file or a directory, and --tokens, which takes one.
+func TestPathFlags(t *testing.T) {
+	var have, want []string
+	for _, f := range pathFlags {
+		have = append(have, f.command+" --"+f.flag)
+	}
+	path := regexp.MustCompile(`FILE|DIR\b`)
+	for _, command := range newApp(nil, nil).Commands {
+		for _, flag := range command.Flags {
+			name := flag.Names()[0]
+			usage, _, _ := strings.Cut(flagUsage(flag), ":")
+			if !path.MatchString(usage) && name != "tokens" {
+				continue
+			}
+			want = append(want, command.Name+" --"+name)
+			if !slices.Contains(slices.Concat(inputFiles, outputFiles, []string{"adapter"}), name) {
+				t.Errorf("--%s of griffin %s is not in a list of flags that take a path", name, command.Name)
+			}
+		}
+	}
+	slices.Sort(have)
+	slices.Sort(want)
+	if !slices.Equal(have, want) {
+		t.Errorf("the table has\n%q, and the commands\n%q", have, want)
+	}
+}
+
+// An error about the path of a flag names the flag, whatever the path is: a file that is not there, one of another kind, a directory, a full
+// device.
+func TestErrorsNameTheFlag(t *testing.T) {
+	dir := t.TempDir()
+	wrong, adapter := filepath.Join(dir, "wrong"), filepath.Join(dir, "adapter")
+	for name, content := range map[string]string{wrong: "of another kind\n", filepath.Join(adapter, "adapter_config.json"): "{"} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other, err := filepath.Abs("../../testdata/tiny-griffin/hf/model.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runPathFlags(t, func(flag string, writes bool) []string {
+		paths := []string{filepath.Join(dir, "none", "x.safetensors"), dir}
+		switch {
+		case writes && runtime.GOOS == "linux":
+			return append(paths, "/dev/full")
+		case writes:
+			return paths
+		case flag == "adapter":
+			return append(paths, wrong, adapter)
+		case flag == "golden" || flag == "tokens" || flag == "state-in":
+			return append(paths, wrong, other)
+		case flag == "text" || flag == "prompt-file": // any file is a text
+			return paths
+		}
+		return append(paths, wrong)
+	}, func(t *testing.T, flag, path, _, stderr string, status int) {
+		message := stderr[max(strings.LastIndex(stderr, "griffin: "), 0):]
+		if !strings.HasPrefix(message, "griffin: --"+flag+": ") || strings.Count(message, "--"+flag+": ") != 1 || status == exitOK && path != "/dev/full" {
+			t.Errorf("status %d: %s", status, stderr)
+		}
+	})
+}
+
+// A file that may not be written is refused before anything is compared or computed, and stays as it was.
+func TestOutputsThatMayNotBeWritten(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write everywhere: TestCheckOutputAsksForPermission of package publish is the same test with a system that says no")
+	}
+	locked := filepath.Join(t.TempDir(), "locked")
+	old := filepath.Join(locked, "old")
+	if err := os.Mkdir(locked, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(old, []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(locked, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(locked, 0o777)
+	runPathFlags(t, func(_ string, writes bool) []string {
+		if !writes {
+			return nil
+		}
+		return []string{filepath.Join(locked, "new"), old}
+	}, func(t *testing.T, flag, path, stdout, stderr string, status int) {
+		if want := "griffin: --" + flag + ": " + path + ": permission denied\n"; status != exitIO || stdout != "" || stderr != want {
+			t.Errorf("status %d: %s%s, want %s", status, stdout, stderr, want)
+		}
+	})
+	if entries, err := os.ReadDir(locked); err != nil || len(entries) != 1 {
+		t.Errorf("%v is left, %v", entries, err)
+	}
+}
