@@ -187,7 +187,7 @@ func seedCases(t *testing.T) []seedCase {
 	for _, name := range cases.Names {
 		f := cases.Open(t, name)
 		m := f.Model(t, f.Checkpoints(t)[0])
-		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16} {
+		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16, reference.Float64} {
 			tokens, positions, packed, batch := trialTokens(m)
 			all = append(all, seedCase{name, m, p, tokens, positions, packed, batch})
 		}
@@ -286,7 +286,8 @@ How far logits and hidden states may lie from float64 is measured for each model
 chosen: one in 10,000 fixtures.
 
 1. griffin runs the model 3 to 12 times in the fixture's dtype, each time with a different order of sums and different
-   roundings that an implementation may legally use.
+   roundings that an implementation may legally use. For a fixture in float64, it runs the model in float32: fixtures are stored in
+   float32, so that a block's input is not quite what the block was given, and transformers computes some steps in float32 in any dtype.
 2. The errors of these runs against float64 give the scale of rounding errors at each site (for example, the output of a block)
    and token: the errors at the token itself, or their average with those of all tokens of the site if that is larger.
 3. A factor says how far above this scale an error may be. It is the quantile that leaves one false alarm in 10,000 fixtures,
@@ -366,7 +367,7 @@ func measureFaults(t *testing.T, b *strings.Builder) {
 	m := f.Model(t, f.Checkpoints(t)[0])
 	line := func(block int, kind string, sized bool) {
 		fmt.Fprintf(b, "| %s |", kind)
-		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16} {
+		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16, reference.Float64} {
 			fmt.Fprintf(b, " %s |", smallest(t, m, p, block, kind, sized))
 		}
 		b.WriteString("\n")
@@ -399,8 +400,8 @@ Faults that are not caught are smaller than rounding errors. In bfloat16 the two
 numbers do. A head of 8 channels rotates 4 of them, at two frequencies, and theta changes only one of these. Logits far below the
 soft cap hardly depend on it.
 
-| fault | float32 | bfloat16 |
-|---|---|---|
+| fault | float32 | bfloat16 | float64 |
+|---|---|---|---|
 `
 
 func smallest(t *testing.T, m *runtime.Model, p reference.Precision, block int, kind string, sized bool) string {

@@ -130,7 +130,7 @@ func compareWith(t *testing.T, m *runtime.Model, g *golden.Fixture) *Result {
 
 // The plain pass that the injections break computes what the reference does.
 func TestNaiveIsInside(t *testing.T) {
-	for _, precision := range []reference.Precision{reference.Float32, reference.BFloat16} {
+	for _, precision := range []reference.Precision{reference.Float32, reference.BFloat16, reference.Float64} {
 		f := cases.Open(t, "tiny-griffin")
 		m := f.Model(t, f.Checkpoints(t)[0])
 		tokens, positions, packed, batch := trialTokens(m)

@@ -51,7 +51,10 @@ func (n *naive) by(block int, kind string) float64 {
 func newNaive(t testing.TB, m *runtime.Model, precision reference.Precision, b breakage) *naive {
 	n := &naive{t: t, model: m, config: m.Config.Reference(), weights: m.Found.Weights(), broken: b, loaded: map[string][]float64{}}
 	n.round = func(x float64) float64 { return float64(float32(x)) }
-	if precision == reference.BFloat16 {
+	switch precision {
+	case reference.Float64: // only what is stored is rounded
+		n.round = func(x float64) float64 { return x }
+	case reference.BFloat16:
 		n.round = func(x float64) float64 {
 			bits := math.Float32bits(float32(x))
 			return float64(math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff))
