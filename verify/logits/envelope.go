@@ -10,9 +10,9 @@ import (
 
 // Envelope is the error that rounding may cause, as measured. Only the rate of false alarms, FalseAlarms, is chosen.
 //
-// The model runs several times in the fixture's precision, each time with other roundings and another order of sums, all
-// as legal as what the fixture's implementation did (Runs). At every site (the output of a block, say) and token this
-// gives the error of each run against float64: the root mean square over the channels, and the largest, both divided by
+// The model runs several times in the fixture's precision (in float32 for one in float64), each time with other roundings and
+// another order of sums, all as legal as what the fixture's implementation did (Runs). At every site (the output of a block,
+// say) and token this gives the error of each run against float64: the root mean square over the channels, and the largest, both divided by
 // the root mean square of the channels themselves. The scale of an error at a token is the root mean square of it over the
 // runs, because some tokens round worse than others in any order; it is at least what tokenScale takes from the other tokens.
 //

@@ -124,8 +124,11 @@ func (h *headRuns) addRun(s *siteErrors, run, first, n int, got, truth *referenc
 		s.runs[run] = append(s.runs[run], tokenError(x, y))
 		h.runs.project(s, run, first+t, x, t, truth, usual)
 		if s.name == "logits" && !s.fed {
-			meter := h.runs.measured.meter(in.passOf(first + t).Name)
-			addLogits(&meter.runs[run], 0, 0, x, y) // only the metrics of all tokens are used
+			pass := in.passOf(first + t).Name
+			addLogits(&h.runs.measured.meter(pass).runs[run], 0, 0, x, y) // only the metrics of all tokens are used
+			if pass == "" && in.decodes(first+t) {
+				addLogits(&h.runs.measured.meter("decode").runs[run], 0, 0, x, y)
+			}
 		}
 	}
 }
@@ -161,11 +164,11 @@ func (h *headRuns) addFixture(s *siteErrors, first, n int, truth *reference.Acti
 // addDecoded measures the fixture's decoding of a token against the same truth, because decoding computes what the plain
 // pass computes.
 func (h *headRuns) addDecoded(s *siteErrors, t int, values []float32, truth []float64) error {
-	d, length := h.runs.in.fixture.Decode, h.runs.in.length
-	row, token := t/length, t%length
-	if d == nil || token < d.Start-1 {
+	if !h.runs.in.decodes(t) {
 		return nil
 	}
+	d, length := h.runs.in.fixture.Decode, h.runs.in.length
+	row, token := t/length, t%length
 	if err := d.ReadAt(values, (row*d.Length+token-d.Start+1)*len(truth)); err != nil {
 		return err
 	}
@@ -206,20 +209,16 @@ func (p *passMeter) addFixture(row, token int, x []float32, y []float64) {
 	}
 }
 
-// metrics returns the metrics of every pass of the fixture. Decoding is compared with the plain passes of the legal runs.
+// metrics returns the metrics of every pass of the fixture. Decoding is compared with the plain passes of the legal runs, at its own tokens.
 func (m *measurements) metrics() []PassMetrics {
 	var all []PassMetrics
 	for _, p := range m.meters {
 		if len(p.fixture.tokens) == 0 {
 			continue
 		}
-		from := p
-		if p.pass == "decode" {
-			from = m.meter("")
-		}
 		out := PassMetrics{Pass: p.pass, Fixture: p.fixture.metrics(), Tokens: p.fixture.tokens, Scatter: p.scatter}
-		for k := range from.runs {
-			out.Legal = out.Legal.worse(from.runs[k].metrics())
+		for k := range p.runs {
+			out.Legal = out.Legal.worse(p.runs[k].metrics())
 		}
 		all = append(all, out)
 	}

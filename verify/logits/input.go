@@ -154,6 +154,12 @@ func (in *input) passOf(token int) *golden.Pass {
 	return &in.fixture.Passes[token/(in.fixture.Passes[0].Batch*in.length)]
 }
 
+// decodes reports whether the fixture has decoding of a token of the plain pass.
+func (in *input) decodes(token int) bool {
+	d := in.fixture.Decode
+	return d != nil && token%in.length >= d.Start-1
+}
+
 // inPass counts a token within its pass.
 func (in *input) inPass(token int) int { return token % (in.fixture.Passes[0].Batch * in.length) }
 

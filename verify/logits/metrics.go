@@ -10,7 +10,7 @@ import (
 type PassMetrics struct {
 	Pass    string  `json:"pass,omitempty"` // "", "packed" or "decode"
 	Fixture Metrics `json:"fixture"`        // of the fixture
-	Legal   Metrics `json:"legal"`          // the worst value of each metric among the legal runs
+	Legal   Metrics `json:"legal"`          // the worst value of each metric among the legal runs, at the same tokens
 
 	Tokens  []TokenMetrics `json:"-"` // of the fixture, by token
 	Scatter [][2]float32   `json:"-"` // some of the logits, float64 and the fixture's, for a plot
