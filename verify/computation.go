@@ -12,7 +12,6 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
-	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -294,8 +293,8 @@ type RuntimeResult struct {
 	// conversion as it is: where checks fail, they measure that.
 	Metrics *logits.Metrics `json:"metrics,omitempty"`
 
-	// Facts say what each runtime does with the Hugging Face side, which is the converted checkpoint if both are: as it is, also where checks
-	// fail, and against what the original computes with the settings of the source.
+	// Facts say what each runtime does with the Hugging Face side, which is the converted checkpoint if both are. Where checks fail, they are about
+	// the config.json that it should have.
 	Facts []runtime.Fact `json:"facts,omitempty"`
 }
 
@@ -311,13 +310,16 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	if err != nil {
 		return nil, err
 	}
+	right := converted.Model
 	fails := slices.ContainsFunc(c.run.verdict.Sections(), func(s NamedSection) bool { return !s.OK })
-	if !d.Refused && fails {
-		if d, err = runtime.Compare(source, c.rightly(converted), passes); err != nil {
+	if fails {
+		if right, err = c.rightly(); err != nil {
 			return nil, err
 		}
-		if d.Own && c.misstated() {
-			return nil, nil
+	}
+	if fails && !d.Refused {
+		if d, err = runtime.Compare(source, right.RunBy(hf), passes); err != nil {
+			return nil, err
 		}
 		d.Summary = "but for what fails, " + d.Summary
 	}
@@ -329,11 +331,9 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	if t := d.First; t != nil {
 		r.First = &logits.Location{Row: t.Row, Token: t.Index, Position: t.Position}
 	}
-	side := c.converted
+	side := right
 	if side.Found.Layout != model.HuggingFace {
 		side = c.source
-	} else if fails { // what its files state need not be what the original computes
-		side = side.WithOriginal(c.source.Original.AttentionWindow, c.source.Original.LogitsSoftCap, side.Evidence)
 	}
 	explained, err := side.Explain()
 	if err != nil && !errors.As(err, new(*tensor.FormatError)) {
@@ -343,23 +343,17 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	return r, nil
 }
 
-// rightly returns a converted side with the window and the soft cap that its config.json should have.
-func (c *computation) rightly(converted runtime.Side) runtime.Side {
-	form := c.run.plan.HF
-	if form == nil || !c.run.plan.SettingsKnown {
-		return converted
+// rightly returns the converted model with the config.json that it should have.
+func (c *computation) rightly() (*runtime.Model, error) {
+	r := c.run
+	if r.plan.HF == nil || !r.plan.SettingsKnown {
+		return c.converted, nil
 	}
-	m := *converted.Model
-	m.Config.AttentionWindow, m.Config.LogitsSoftCap = form.AttentionWindowSize, float64(form.LogitsSoftCap)
-	converted.Model = &m
-	return converted
-}
-
-// misstated reports whether config.json of the conversion has other wrong fields than those that rightly mends.
-func (c *computation) misstated() bool {
-	return slices.ContainsFunc(c.run.verdict.Config.Findings.All(), func(f Finding) bool {
-		return !slices.Contains(hfconfig.WindowNames, f.Field) && f.Field != "logits_soft_cap" && !strings.Contains(f.Field, manifest.Name)
-	})
+	var wrong []string
+	for _, f := range r.verdict.Config.Findings.All() {
+		wrong = append(wrong, strings.Split(f.Field, ", ")...)
+	}
+	return c.converted.Mended(r.plan, wrong, &c.source.Original)
 }
 
 // passes returns the passes of the fixture, unless they have tokens that the models do not have.

@@ -204,22 +204,6 @@ func TestWindowOfTwoRecords(t *testing.T) {
 	}
 }
 
-// Where fields are wrong that decide more than a window or a soft cap, runtimes are not compared by what else the directory states.
-func TestMisstated(t *testing.T) {
-	for fields, want := range map[string]bool{
-		"": false, "attention_window_size": false, "sliding_window": false, "logits_soft_cap": false, "conversion.json: settings.attention_window": false,
-		"rope_theta": true, "attention_window_size|rms_norm_eps": true,
-	} {
-		section := &Section{}
-		for f := range strings.FieldsFuncSeq(fields, func(r rune) bool { return r == '|' }) {
-			section.add(Finding{Kind: WrongField, Field: f})
-		}
-		if got := (&computation{run: &run{verdict: &Verdict{Config: section}}}).misstated(); got != want {
-			t.Errorf("%s: %t", fields, got)
-		}
-	}
-}
-
 // A wrong field is said to keep transformers from loading the model where it does, and to have an effect where a version loads it.
 func TestRefusedFields(t *testing.T) {
 	const only5 = "transformers 5.23 does not load the model"

@@ -10,7 +10,6 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
-	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -25,14 +24,7 @@ func settingsOf(window int64, softCap float64, scale bool) model.Settings {
 func convertTiny(t *testing.T, name string, o convert.Options) (source, converted string) {
 	t.Helper()
 	source, converted = filepath.Join(cases.Open(t, "tiny-griffin").Dir, "original", "torch.pt"), filepath.Join(t.TempDir(), name)
-	src, err := formats.Open(source, formats.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	if _, err := convert.Convert(t.Context(), src, converted, o); err != nil {
-		t.Fatal(err)
-	}
+	convertFiles(t, source, converted, o)
 	return source, converted
 }
 

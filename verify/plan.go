@@ -23,8 +23,11 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 		return nil, err
 	}
 	seen := o
-	if plain.HF != nil && plain.Config.Has(model.Attention) && writtenWindow(converted) == plain.Config.AttentionWindow+1 && (hasRecord(found) || !otherWindow(source, converted)) {
-		seen.MatchRuntime = recordedMatch(found)
+	if plain.HF != nil && plain.Config.Has(model.Attention) {
+		window, written := plain.Config.AttentionWindow, writtenWindow(converted)
+		if written == window+1 && (hasRecord(found) || !otherWindow(source, converted)) || written != window && wasMatched(found, window) {
+			seen.MatchRuntime = recordedMatch(found)
+		}
 	}
 	isKept := func(extra int) bool { return converted.Tensor(plain.Dests[extra].Name) != nil }
 	seen.LeaveExtra = len(plain.Extra) > 0 && !slices.ContainsFunc(plain.Extra, isKept)
@@ -52,6 +55,15 @@ func hasRecord(found *model.Model) bool {
 	}
 	record, _, err := found.Manifest()
 	return err == nil && record != nil
+}
+
+// wasMatched reports whether the conversion.json of a model records that its directory was written with one more than that window.
+func wasMatched(found *model.Model, window int64) bool {
+	if !hasRecord(found) {
+		return false
+	}
+	record, _, _ := found.Manifest()
+	return record.Settings != nil && record.Settings.AttentionWindow == window && recordedWindow(record) == window+1
 }
 
 // recordedMatch returns the runtimes that a directory whose window is one larger was written to match, as its conversion.json has

@@ -83,7 +83,7 @@ func TestReportIsSafeWhateverFilesSay(t *testing.T) {
 // Figures of what fails are said to be that, and a directory that is refused because of it is no fact about the implementations.
 func TestRuntimesOfThePage(t *testing.T) {
 	const fact, figures, fails = "This is a fact about the implementations", "at most 2.29 from the source", "With what fails, at the tokens compared,"
-	const asItIs = "It is described as it is, also where it is wrong"
+	const mended = "It is described with the config.json that it should have"
 	known := []runtime.Fact{{Runtime: "transformers5", Prompt: "any"}}
 	const ofConverted, ofSource = "does with the converted checkpoint<", "does with the source<"
 	finite := logits.Metrics{Largest: 2.29, Tokens: 40, Differ: 22}
@@ -95,11 +95,11 @@ func TestRuntimesOfThePage(t *testing.T) {
 		converted string // its layout
 		want, not []string
 	}{
-		{"right", true, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, "At the tokens compared, ", ofConverted}, []string{fails, asItIs}},
-		{"wrong", false, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, fails, ofConverted, asItIs}, []string{"At the tokens compared"}},
-		{"wrong, of the original's layout", false, "", verify.RuntimeResult{Facts: known}, "torch", []string{ofSource}, []string{asItIs}},
+		{"right", true, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, "At the tokens compared, ", ofConverted}, []string{fails, mended}},
+		{"wrong", false, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, fails, ofConverted, mended}, []string{"At the tokens compared"}},
+		{"wrong, of the original's layout", false, "", verify.RuntimeResult{Facts: known}, "torch", []string{ofSource}, []string{mended}},
 		{"wrong and not finite", false, "", verify.RuntimeResult{Metrics: &logits.Metrics{Largest: verify.Number(math.NaN())}}, "huggingface", []string{fails + " logits are not finite"}, []string{"at most NaN"}},
-		{"not proven", false, "the recording is not finite", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures}, []string{fails, asItIs}},
+		{"not proven", false, "the recording is not finite", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures}, []string{fails, mended}},
 		{"refused", true, "", verify.RuntimeResult{Refused: true}, "huggingface", []string{fact}, nil},
 		{"refused, because it is wrong", false, "", verify.RuntimeResult{Refused: true}, "huggingface", nil, []string{fact}},
 	} {

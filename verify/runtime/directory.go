@@ -36,6 +36,9 @@ type Directory struct {
 // Directory returns the directory of a model in the Hugging Face layout, or for another layout that of a plain conversion. A model
 // that has no such form is a *tensor.FormatError.
 func (m *Model) Directory() (*Directory, error) {
+	if m.directory != nil {
+		return m.directory, nil
+	}
 	if m.Found.Layout != model.HuggingFace {
 		return m.converted()
 	}

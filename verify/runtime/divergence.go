@@ -174,7 +174,7 @@ func (pair *pair) firstApart(p *golden.Pass) (token int, reason string) {
 
 // sideNames returns what to call the sides: by their runtimes, or if one runtime runs both as source and conversion.
 func sideNames(a, b *Side) (string, string) {
-	if a.Found.Layout == b.Found.Layout {
+	if a.Runtime == b.Runtime {
 		return "the source", "the conversion"
 	}
 	return a.Runtime.Title, b.Runtime.Title
@@ -183,7 +183,7 @@ func sideNames(a, b *Side) (string, string) {
 func (d *Divergence) summary(source, converted *Side, longest int) string {
 	a, b := sideNames(source, converted)
 	under := ""
-	if source.Found.Layout == converted.Found.Layout {
+	if source.Runtime == converted.Runtime {
 		under = "under " + converted.Runtime.Title + " "
 	}
 	switch {

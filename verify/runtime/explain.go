@@ -52,9 +52,6 @@ func (r *Runtime) examine(d *Directory) *explainer {
 	} else if d.unnamed && r.weights != nil {
 		x.refuses("it does not find these names: the tensors have the names of the original beside config.json")
 	}
-	if r != Original {
-		compareCaps(x)
-	}
 	r.explain(x)
 	return x
 }
@@ -188,17 +185,6 @@ func (x *explainer) caps() {
 	if x.runtime.dividesByZeroCap && x.Written.LogitsSoftCap == 0 {
 		none, _ := huggingface.NoSoftCap(x.DType)
 		x.diverges(0, "all logits are zero, because it divides by logits_soft_cap, which is 0 in config.json; %.0f there would stand for none", none)
-	}
-}
-
-// compareCaps says that config.json has another soft cap than the original computes with, as that of a wrong conversion may.
-func compareCaps(x *explainer) {
-	switch written, original := x.Written.LogitsSoftCap, x.Original.LogitsSoftCap; {
-	case written == original || original == 0 && huggingface.IsNoSoftCap(written, x.DType):
-	case written != 0:
-		x.diverges(0, "logits_soft_cap is %g, and that of the original %g", written, original)
-	case !x.runtime.dividesByZeroCap:
-		x.diverges(0, "does not cap logits, and the original caps them at %g", original)
 	}
 }
 

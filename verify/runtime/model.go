@@ -30,6 +30,8 @@ type Model struct {
 
 	// OnRead, if not nil, is called with the bytes of weights that a run reads, from several goroutines.
 	OnRead func(bytes int64)
+
+	directory *Directory // of a mended model, in place of what the files state
 }
 
 // Options say what a checkpoint does not.
