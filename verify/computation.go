@@ -195,6 +195,7 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 			c.run.verdict.Given = onlyGiven(c.run.sourceModel, c.given(known))
 		}
 		c.run.verdict.Logits = append(c.run.verdict.Logits, result)
+		c.run.verdict.layers[result] = layersOf(known.Found.Checkpoint.Tensors())
 		c.excuseWindow(result, known)
 		c.excuseConfig(result)
 		excuseGiven(c, result)

@@ -130,6 +130,29 @@ func TestLogitsOfOtherModels(t *testing.T) {
 	}
 }
 
+// Where a half of a block is wrong, the other is not named.
+func TestLookAtOneHalf(t *testing.T) {
+	m := baseOf(t, "float32, torch").made.clone()
+	right := openModel(t, m.write(t), model.Settings{})
+	tokens, err := golden.RandomTokens(6, right.Config.VocabSize, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recording := filepath.Join(t.TempDir(), "fixture.safetensors")
+	if _, err := golden.Record(t.Context(), recording, right.Reference(reference.Original, reference.Arithmetic{}), tokens, golden.RecordOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	each(func(x float32) float32 { return 1.5 * x })(m.get(in(1, downProj)))
+	v, err := verifyAlone(t, m.write(t), Options{Golden: recording})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "; look at model.layers.1.channel_pre_norm.weight, model.layers.1.mlp_block.*\n"
+	if text := textOf(t, v); !strings.Contains(text, want) {
+		t.Errorf("no %q: %s", want, text)
+	}
+}
+
 // A soft cap that a model does not have makes other logits, one that stands for none does not.
 func TestLogitsOfSoftCap(t *testing.T) {
 	b := dividedBases(t)[0]

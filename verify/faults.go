@@ -20,6 +20,7 @@ type Fault struct {
 	recorded bool     // those are what was recorded
 	settings []string // that may cause it then, because its weights do not
 	blocks   []model.BlockType
+	layers   layerNames
 }
 
 // Faults returns the faults of a result, in order. Those that have the same cause are folded, and those of which wrong weights are the cause if
@@ -82,7 +83,7 @@ const (
 
 // place looks among the findings of other checks for what causes a fault.
 func (v *Verdict) place(l *logits.Result, f *logits.Fault) *Fault {
-	placed := &Fault{Fault: f, blocks: l.Blocks}
+	placed := &Fault{Fault: f, blocks: l.Blocks, layers: v.layers[l]}
 	if placed.Findings = v.wrongWeights(f); placed.Findings != nil {
 		placed.Check = byWeights
 		return placed
@@ -102,7 +103,7 @@ func (v *Verdict) place(l *logits.Result, f *logits.Fault) *Fault {
 		placed.settings = v.candidates(l, f)
 	}
 	if placed.Look = v.TensorNames(suspects); len(suspects) > mostNamed {
-		placed.Look = few(fold(suspects, l.Blocks))
+		placed.Look = few(fold(suspects, l.Blocks, placed.layers))
 	}
 	return placed
 }
@@ -252,7 +253,7 @@ func (v *Verdict) causeNames(f *Fault) string {
 			names[i] = v.Config.Findings.At(k).Field
 		}
 	}
-	return listed(few(fold(names, f.blocks)))
+	return listed(few(fold(names, f.blocks, f.layers)))
 }
 
 // few are the first names of a list, and how many more there are: "3 more".

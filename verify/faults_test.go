@@ -256,7 +256,7 @@ func TestFoldedByKind(t *testing.T) {
 		{of(model.Attention, -1, "t.w"), blocks[:2], "m.{2,5,8,11,14}.t.w"},
 		{of(model.Recurrent, -1, "t.w")[:6], blocks[:9], "m.{0-1,3-4,6-7}.t.w"},
 	} {
-		if got := strings.Join(fold(tt.names, tt.blocks), ", "); got != tt.want {
+		if got := strings.Join(fold(tt.names, tt.blocks, nil), ", "); got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/stats"
@@ -282,9 +283,24 @@ func (f *Finding) withoutLayer(s string) string {
 	return strings.Join(words, " ")
 }
 
-// fold shortens a list of names of tensors: those that have the same beginning become one, "model.layers.6.*", and those that several
-// layers have, "model.layers.{0-5}.*". blocks are the kinds of the model's blocks, nil if they do not matter.
-func fold(names []string, blocks []model.BlockType) []string {
+// layerNames are the names of the tensors of each layer, by what they begin with: "model.layers.6.".
+type layerNames map[string][]string
+
+func layersOf(tensors []*tensor.Tensor) layerNames {
+	names := layerNames{}
+	for _, t := range tensors {
+		if list, layer, _ := diff.SplitLayer(t.Name); layer >= 0 {
+			prefix := fmt.Sprintf("%s.%d.", list, layer)
+			names[prefix] = append(names[prefix], t.Name)
+		}
+	}
+	return names
+}
+
+// fold shortens a list of names of tensors: those that have the same beginning become one, "model.layers.6.*", unless others of the layer begin so,
+// and those that several layers have, "model.layers.{0-5}.*". blocks are the kinds of the model's blocks, nil if they do not matter, and layers the
+// names in its layers, where they are known.
+func fold(names []string, blocks []model.BlockType, layers layerNames) []string {
 	if len(names) < 2 {
 		return names
 	}
@@ -302,14 +318,40 @@ func fold(names []string, blocks []model.BlockType) []string {
 	}
 	var out []string
 	for _, prefix := range prefixes {
-		switch all := members[prefix]; {
-		case len(all) == 1:
-			out = append(out, all[0])
-		default:
-			out = append(out, commonStart(all)+"*")
-		}
+		all := members[prefix]
+		others := slices.DeleteFunc(slices.Clone(layers[prefix]), func(name string) bool { return slices.Contains(all, name) })
+		out = append(out, foldApart(all, others)...)
 	}
 	return foldLayers(out, blocks)
+}
+
+// foldApart makes one of names that begin alike, and several if others begin so too.
+func foldApart(names, others []string) []string {
+	start := commonStart(names)
+	switch isOther := func(name string) bool { return strings.HasPrefix(name, start) }; {
+	case len(names) == 1:
+		return names
+	case !slices.ContainsFunc(others, isOther):
+		return []string{start + "*"}
+	}
+	var out []string
+	for len(names) > 0 {
+		segment, _, inner := strings.Cut(names[0][len(start):], ".")
+		if !inner {
+			out, names = append(out, names[0]), names[1:]
+			continue
+		}
+		var same, rest []string
+		for _, name := range names {
+			if strings.HasPrefix(name, start+segment+".") {
+				same = append(same, name)
+			} else {
+				rest = append(rest, name)
+			}
+		}
+		out, names = append(out, foldApart(same, others)...), rest
+	}
+	return out
 }
 
 // foldLayers makes one of the names that three or more layers have, where the first of them is: "model.layers.{0-3,5}.mlp_block.*", or if these

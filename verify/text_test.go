@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/stats"
@@ -185,17 +186,26 @@ func TestFaultLine(t *testing.T) {
 	}
 }
 
-// Names that have the same beginning are one, in every layer.
+// Names that have the same beginning are one, in every layer, unless others have it too.
 func TestFold(t *testing.T) {
-	for _, tt := range [][2]string{
+	for _, tt := range [][3]string{
 		{"m.0.a", "m.0.a"},
 		{"m.0.a m.0.b", "m.0.*"},
 		{"m.0.a m.1.a", "m.0.a m.1.a"},
 		{"m.0.a.x n m.0.a.y", "m.0.a.* n"},
 		{"m.2.a.x n m.2.a.y m.0.a.x m.0.a.y m.1.a.x m.1.a.y m.5.a.x m.5.a.y m.1.c", "m.{0,2,5}.a.* n m.1.*"},
 		{"m.2.a n m.0.a m.1.a k m.7.a", "m.{0-2,7}.a n k"},
+		{"m.0.a.x m.0.a.y m.0.n.w", "m.0.a.* m.0.n.w", "m.0.b.x m.0.o.w"},
+		{"m.0.a.x m.0.a.y m.1.a.x m.1.a.y m.2.a.x m.2.a.y", "m.0.a.x m.0.a.y m.1.a.* m.2.a.*", "m.0.a.z m.2.b"},
+		{"m.0.a.x.w m.0.a m.0.a.x.b m.0.a.y.w", "m.0.a.x.* m.0.a.y.w m.0.a", "m.0.a.y.b"},
+		{"m.0.a.x m.0.a.y n m.1.a.x m.1.a.y m.2.a.x m.2.a.y m.0.b m.1.b m.2.b", "m.{0-2}.a.* m.{0-2}.b n", "m.0.c m.1.c m.2.c"},
+		{"m.0.a.x m.0.a.x m.0.b m.0.b", "m.0.a.x m.0.a.x m.0.b m.0.b", "m.0.a.y"},
 	} {
-		if got := strings.Join(fold(strings.Fields(tt[0]), nil), " "); got != tt[1] {
+		var all []*tensor.Tensor
+		for _, name := range strings.Fields(tt[0] + " " + tt[2]) {
+			all = append(all, &tensor.Tensor{Name: name})
+		}
+		if got := strings.Join(fold(strings.Fields(tt[0]), nil, layersOf(all)), " "); got != tt[1] {
 			t.Errorf("%s: %s, want %s", tt[0], got, tt[1])
 		}
 	}

@@ -52,6 +52,7 @@ type Verdict struct {
 	expected *expectedTensors // of Converted; nil without a plan
 
 	excuses map[*logits.Fault]string // why faults of Logits prove nothing
+	layers  map[*logits.Result]layerNames
 }
 
 // Another reports whether the converted checkpoint is wholly another model, so that single findings of the structure and the configuration

@@ -62,7 +62,7 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 	o.Digest = cmp.Or(o.Digest, digest.Default)
 	var r *run
 	for trusted := trustConversion; r == nil || r.trust != trusted; trusted = nextTrust(r) {
-		r = &run{options: o, given: o.Settings, trust: trusted, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden, excuses: map[*logits.Fault]string{}}}
+		r = &run{options: o, given: o.Settings, trust: trusted, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden, excuses: map[*logits.Fault]string{}, layers: map[*logits.Result]layerNames{}}}
 		if err := checkAll(ctx, r); err != nil {
 			return nil, err
 		}
