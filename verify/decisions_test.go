@@ -172,6 +172,7 @@ func TestRuntimesBesideFailures(t *testing.T) {
 		want     string
 	}{
 		{"", nil, "", "", from8},
+		{"", runtime.Original, "", "", "under the original the conversion computes the same as the source at every position of a document"},
 		{"", nil, `"hidden_activation": "gelu_pytorch_tanh"`, `"hidden_activation": "gelu"`, apart + from8},
 		{"", nil, `"attention_window_size": 8`, `"attention_window_size": 6`, apart + from8},
 		{plain, nil, "", "", same},
@@ -200,8 +201,8 @@ func TestRuntimesBesideFailures(t *testing.T) {
 				t.Errorf("%s: %+v", tt.to, r)
 			}
 		}
-		if v.Same != (tt.from == "") || got != tt.want {
-			t.Errorf("%s under %v: %s", tt.to, tt.runtime, textOf(t, v))
+		if v.Same != (tt.from == "") || got != tt.want || v.Converted.Prefix != "model." {
+			t.Errorf("%s under %v: %+v, %s", tt.to, tt.runtime, v.Converted, textOf(t, v))
 		}
 	}
 }

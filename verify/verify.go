@@ -180,11 +180,10 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		return withStated(err, r.convertedModel, r.record.err)
 	}
 	v.Converted = subject(r.converted, r.plan.Layout, "")
-	switch found := r.convertedModel; {
-	case found == nil:
-	case r.plan.Layout != model.HuggingFace:
+	if found := r.convertedModel; found != nil {
 		v.Converted.Prefix = found.Prefix
-	case model.LacksRoot(found):
+	}
+	if r.plan.Layout == model.HuggingFace && r.convertedModel != nil && model.LacksRoot(r.convertedModel) {
 		v.Notes = append(v.Notes, "the names of the tensors lack model., as RecurrentGemmaModel saves them: transformers adds it when it loads them")
 	}
 	if a := r.options.Adapter; a != nil {
