@@ -14,17 +14,21 @@ import (
 )
 
 // WhatWasDone says in a sentence what was done to A to get B: "Layers 2 to 9 moved most; 13 matrices changed by rank 2." It
-// is "" if nothing was.
+// is "" if nothing was, or if that is only how many tensors have other values.
 func WhatWasDone(r *diff.Result) string {
 	s := &r.Summary
 	explained := whatIsExplained(r)
 	var phrases []string
-	if p := whatMoved(r, len(explained) == 0); p != "" {
-		phrases = append(phrases, p)
+	moved := whatMoved(r, len(explained) == 0)
+	if moved != "" {
+		phrases = append(phrases, moved)
 	}
 	phrases = append(phrases, explained...)
 	phrases = append(phrases, whatIsNotFinite(r)...)
 	phrases = append(phrases, whatIsAlone(r)...)
+	if len(phrases) == 1 && moved == otherValues(s.Differ) {
+		return ""
+	}
 	if s.Config > 0 {
 		phrases = append(phrases, text.Agree(int64(s.Config), "config field", "differs", "differ"))
 	}
@@ -145,7 +149,7 @@ func whatMoved(r *diff.Result, alone bool) string {
 	if n == 0 {
 		return ""
 	}
-	moved := text.Agree(int64(n+farOff), "tensor", "has", "have") + " other values"
+	moved := otherValues(n + farOff)
 	if len(lists) != 1 || len(layers) < 2 {
 		return moved
 	}
@@ -173,6 +177,10 @@ func whatMoved(r *diff.Result, alone bool) string {
 		return fmt.Sprintf("%s, in %s", moved, diff.LayerWords(far))
 	}
 	return diff.LayerWords(far) + " moved most"
+}
+
+func otherValues(tensors int) string {
+	return text.Agree(int64(tensors), "tensor", "has", "have") + " other values"
 }
 
 // deed is what was done to tensors.

@@ -176,6 +176,22 @@ func TestWhatOnlyOneSideHas(t *testing.T) {
 	}
 }
 
+// A sentence that only counts tensors with other values would repeat the line of results.
+func TestNothingToSay(t *testing.T) {
+	r := &diff.Result{Tensors: tensorsOf(3, "w", []int64{2, 3}, func(_ int, t *diff.TensorDiff) { differs(t, 0.1, nil) })}
+	for i := range r.Tensors {
+		r.Tensors[i].Name = fmt.Sprintf("w%d", i)
+	}
+	r.Summary = diff.Summary{Tensors: 3, Differ: 3, Config: 1}
+	if got := WhatWasDone(r); got != "" {
+		t.Errorf("%q", got)
+	}
+	r.Tensors[0].Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "to bfloat16"}
+	if got, want := WhatWasDone(r), "2 tensors have other values; 1 matrix rounded to bfloat16; 1 config field differs."; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // Without a distance there is no scale of colours to explain.
 func TestCaptionWithoutDistances(t *testing.T) {
 	for _, distance := range []float64{0.1, math.NaN()} {
