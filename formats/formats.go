@@ -32,6 +32,9 @@ const ReasonTokenizer = foreign.ReasonTokenizer
 // ReasonSteps is the reason for refusing the directory of a training run if no step was selected.
 const ReasonSteps tensor.Reason = "steps"
 
+// ReasonNoSteps is the reason for refusing a directory that has no steps, where those of a training run are asked for.
+const ReasonNoSteps tensor.Reason = "no steps"
+
 // ReasonOneKind is the reason for refusing Options.Weights: the checkpoint has weights of one kind only, so that there is nothing to choose.
 const ReasonOneKind tensor.Reason = "one kind of weights"
 

@@ -196,6 +196,7 @@ func is[E error](err error) bool {
 // what is not there, "" where a flag is missing.
 var choosing = map[tensor.Reason]string{
 	tensor.NoStep:               "--step",
+	formats.ReasonNoSteps:       "--all-steps",
 	formats.ReasonOneKind:       "--weights",
 	zero.ReasonNoComputeWeights: "--weights",
 	model.ReasonSeveralModels:   "",
@@ -206,12 +207,9 @@ func isOfChoice(err error) bool {
 	return ok
 }
 
-// isNoStep reports whether a checkpoint does not have the step that a flag asks for.
-func isNoStep(err error) bool { return tensor.ReasonOf(err) == tensor.NoStep }
-
-// ofFlag makes the error about a step that is not there one of a flag other than --step.
+// ofFlag makes the error about steps that are not there one of a flag other than --step and --all-steps.
 func ofFlag(flag string, err error) error {
-	if isNoStep(err) {
+	if reason := tensor.ReasonOf(err); reason == tensor.NoStep || reason == formats.ReasonNoSteps {
 		return usagef("--%s: %v", flag, err)
 	}
 	return err
@@ -322,6 +320,7 @@ func statedFlags(s model.Settings) string {
 // formatHints say what to do on the command line about checkpoints that were refused for a reason.
 var formatHints = map[tensor.Reason]string{
 	formats.ReasonUnreadable:     "--skip-unreadable leaves such tensors out",
+	formats.ReasonNoSteps:        "without --all-steps, a path is one checkpoint",
 	formats.ReasonTokenizer:      "give the weights; the tokenizer goes to --tokenizer",
 	quantized.ReasonMismatch:     "griffin diff --raw compares the tensors as they are stored",
 	quantized.ReasonDamaged:      "griffin diff --raw compares the tensors as they are stored",
@@ -333,7 +332,7 @@ var formatHints = map[tensor.Reason]string{
 	convert.ReasonInexactF16:     "--dtype bfloat16 and --dtype float32 have an exact form; --allow-inexact writes this one",
 	convert.ReasonUnderflow:      "use another --dtype; --allow-inexact writes them rounded",
 	convert.ReasonDivideF64:      "use --dtype float32",
-	generate.ReasonOtherModel:    "a state continues with the checkpoint, settings, --semantics and --arithmetic or --fast that it was written with",
+	generate.ReasonOtherModel:    "a state continues with the checkpoint and the settings that it was written with",
 	generate.ReasonNotState:      "griffin generate --state-out writes states",
 	convert.ReasonName:           "--rename FILE gives tensors other names",
 	convert.ReasonType:           "--only PATTERN takes a part of the tensors",

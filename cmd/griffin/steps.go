@@ -334,6 +334,9 @@ func diffSteps(c *cli.Context) error {
 		return err
 	}
 	r, steps, err := openSteps(c, c.Args().First())
+	if err != nil && !c.Bool("all-steps") {
+		err = ofFlag("against-step", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"strconv"
 
@@ -20,6 +21,16 @@ const (
 	ReasonNotState   tensor.Reason = "not a state file"
 	ReasonOtherModel tensor.Reason = "state of another model"
 )
+
+// SettingError is the cause of a refusal for ReasonOtherModel if the weights are those of the state, and what they are run with is not.
+type SettingError struct {
+	Setting     string // semantics, arithmetic, attention_window, logits_soft_cap or embedding_scale
+	State, Have string // its value in the state and in the model
+}
+
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("state has %s %q, but the model has %q", e.Setting, e.State, e.Have)
+}
 
 // stateVersion is the version of the format that STATE.md describes.
 const stateVersion = "1"
@@ -122,9 +133,12 @@ func load(m *reference.Model, c *tensor.Checkpoint, digest func(recorded string)
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range []string{"model_digest", "semantics", "arithmetic", "attention_window", "logits_soft_cap", "embedding_scale"} {
-		if got, want := c.Metadata[key], identity(m, weights)[key]; got != want {
-			return nil, tensor.Bad("state has %s %q, but the model has %q", key, got, want).Because(ReasonOtherModel)
+	if got := c.Metadata["model_digest"]; got != weights {
+		return nil, tensor.Bad("state has model_digest %q, but the model has %q", got, weights).Because(ReasonOtherModel)
+	}
+	for _, key := range []string{"semantics", "arithmetic", "attention_window", "logits_soft_cap", "embedding_scale"} {
+		if got, have := c.Metadata[key], identity(m, weights)[key]; got != have {
+			return nil, tensor.Bad("%w", &SettingError{key, got, have}).Because(ReasonOtherModel)
 		}
 	}
 	snapshot, last, err := progress(c.Metadata)
