@@ -1,11 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/generate"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -177,6 +181,32 @@ func precisionOption(c *cli.Context) (reference.Precision, error) {
 		return 0, usagef("--arithmetic: %v", err)
 	}
 	return precision, nil
+}
+
+// ofSetting makes the error about a state that was written with another setting, semantics or arithmetic than those of this command one of the
+// flag that has to change. It stays as it is if no flag can change: config.json has the settings, or the processor is not the one for --fast.
+func (g *generator) ofSetting(path string, err error) error {
+	var e *generate.SettingError
+	if !errors.As(err, &e) {
+		return err
+	}
+	of := func(flag string) *usageError {
+		return usagef("--%s: the state %s has %s %s, and this command %s", flag, path, strings.ReplaceAll(e.Setting, "_", " "), e.State, e.Have)
+	}
+	fast := reference.Fast.String()
+	switch flag := strings.ReplaceAll(e.Setting, "_", "-"); {
+	case e.State == fast && !reference.FastIsFaster():
+		return fmt.Errorf("%w, because this processor does not multiply bfloat16 (AVX512_BF16)", err)
+	case e.State == fast && g.c.IsSet("arithmetic"):
+		return of(flag).advise("--fast continues the state, without --arithmetic")
+	case e.State == fast:
+		return of(fast).advise("--fast continues the state")
+	case e.Have == fast:
+		return of(fast).advise("--arithmetic %s continues the state, without --fast", e.State)
+	case slices.Contains([]string{"semantics", "arithmetic"}, e.Setting), g.model.Found.Layout != model.HuggingFace:
+		return of(flag).advise("--%s=%s continues the state", flag, e.State)
+	}
+	return err
 }
 
 // referenceModel returns the model as --semantics asks for it.

@@ -290,8 +290,10 @@ func (p *scoring) tokens(value string) error {
 func (p *scoring) report() error {
 	r, err := p.scorer.Result()
 	if err != nil {
-		flag := map[bool]string{true: "text", false: "tokens"}[p.c.IsSet("text")]
-		return usagef("--%s %s: %v", flag, p.c.String(flag), err).advise("give a longer text: that one is empty, or has no row of two tokens")
+		if p.c.IsSet("text") {
+			return usagef("--text %s: %v", p.c.String("text"), err).advise("give a longer text: that one is empty")
+		}
+		return usagef("--tokens %s: %v", p.c.String("tokens"), err).advise("give a row of at least two tokens")
 	}
 	o := &p.out
 	o.Tokens, o.Predicted, o.NLL, o.Perplexity = r.Tokens, r.Predicted, r.NLL[0], r.Perplexity(0)
