@@ -86,6 +86,9 @@ func summarise(m *model.Model) *modelSummary {
 	}
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && m.Layout == model.HuggingFace && m.Problems() == nil {
 		s.ConfigError = strings.TrimPrefix(bad.Record+": "+bad.Problem, ": ")
+		if bad.Hint != "" {
+			s.ConfigError += "; " + bad.Hint
+		}
 	} else if configErr != nil {
 		s.ConfigError = message(configErr)
 	}
@@ -143,7 +146,11 @@ func (s *modelSummary) lines() []string {
 			lines = append(lines, fmt.Sprintf("config.json has attention_window_size %d, with which transformers 5 attends to the same tokens", s.MatchedWindow))
 		}
 	} else if s.ConfigError != "" {
-		lines = append(lines, "config.json cannot be used: "+s.ConfigError)
+		why := s.ConfigError
+		if strings.HasPrefix(why, "is ") {
+			why = "it " + why
+		}
+		lines = append(lines, "config.json cannot be used: "+why)
 	} else if s.incomplete != "" {
 		lines = append(lines, s.incomplete+"; attention window, logits soft cap and embedding scale are unknown")
 	} else if s.lacksConfig {

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/griffin-ckpt/griffin/formats/internal/foreign"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -83,6 +84,9 @@ func Parse(data []byte, maxPieces int64) (*Model, error) {
 		return nil
 	})
 	if bad, ok := err.(*tensor.FormatError); ok {
+		if format := foreign.File(data[:min(len(data), foreign.HeadSize)]); format.Kind == foreign.Other {
+			return nil, format.Error("")
+		}
 		return nil, bad.Advise(modelHint)
 	}
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/griffin-ckpt/griffin/formats/internal/foreign"
 )
 
 // What is expected of which a mistake is explained.
@@ -15,6 +17,9 @@ const (
 // unexpected returns the error for text at the current position that is not what is expected. Mistakes of people who edit JSON are named.
 func (d *Decoder) unexpected(what string) error {
 	rest := d.text[min(d.pos, len(d.text)):]
+	if err := d.foreign(); err != nil {
+		return err
+	}
 	switch c, _ := utf8.DecodeRune(rest); {
 	case len(rest) == 0 && d.base == 0 && len(bytes.TrimSpace(d.text)) == 0:
 		return d.badAt(0, "JSON text is empty")
@@ -37,6 +42,8 @@ func (d *Decoder) unexpected(what string) error {
 	switch {
 	case instead[word] != "":
 		return d.bad("%s, which is %s in JSON", word, instead[word])
+	case (word == "NaN" || word == "Infinity") && d.pos > 0 && d.text[d.pos-1] == '-':
+		return d.badAt(d.pos-1, "-%s, which is no number of JSON", word)
 	case word == "NaN", word == "Infinity":
 		return d.bad("%s, which is no number of JSON", word)
 	case what == aKey && word != "":
@@ -44,6 +51,19 @@ func (d *Decoder) unexpected(what string) error {
 	}
 	_, n := utf8.DecodeRune(rest)
 	return d.bad("%q where %s is expected in JSON", rest[:max(n, len(word))], what)
+}
+
+// foreign returns the error that says what a text is that is of another format from its beginning on, such as a Git LFS pointer or a web page; nil
+// for others.
+func (d *Decoder) foreign() error {
+	if d.failed != nil || d.base > 0 || len(bytes.TrimSpace(d.text)) == 0 || len(bytes.TrimSpace(d.text[:min(d.pos, len(d.text))])) > 0 {
+		return nil
+	}
+	format := foreign.File(d.text[:min(len(d.text), foreign.HeadSize)])
+	if format.Kind != foreign.Other {
+		return nil
+	}
+	return format.Error("")
 }
 
 // firstWord returns the letters, digits and underscores at the beginning of a text, at most 64.

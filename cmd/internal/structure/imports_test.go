@@ -55,7 +55,7 @@ var imports = []struct {
 	{"formats/peft", []string{"formats/safetensors", "formats/storage", "formats/strictjson", "formats/tensor", "formats/torch"}},
 	{"formats/quantized", []string{"formats/hfconfig", "formats/storage", "formats/strictjson", "formats/tensor"}},
 	{"formats/safetensors", []string{"formats/internal/...", "formats/storage", "formats/storage/publish", "formats/strictjson", "formats/tensor"}},
-	{"formats/sentencepiece", []string{"formats/tensor"}},
+	{"formats/sentencepiece", []string{"formats/internal/foreign", "formats/tensor"}},
 	{"formats/storage", []string{"formats/storage/internal/system", "formats/tensor"}},
 	{"formats/storage/bucket", []string{"formats/storage", "formats/storage/publish", "formats/storage/remote", "formats/storage/upload"}},
 	{"formats/storage/hub", []string{"formats/storage", "formats/storage/internal/...", "formats/storage/remote"}},
@@ -66,7 +66,7 @@ var imports = []struct {
 	{"formats/storage/storagetest", []string{"formats/storage/internal/system", "formats/storage/remote"}}, // for tests
 	{"formats/storage/upload", []string{"formats/storage", "formats/storage/publish", "formats/storage/remote"}},
 	{"formats/storage/web", []string{"formats/storage", "formats/storage/internal/...", "formats/storage/remote"}},
-	{"formats/strictjson", []string{"formats/tensor"}},
+	{"formats/strictjson", []string{"formats/internal/foreign", "formats/tensor"}},
 	{"formats/tensor", nil},
 	{"formats/tensor/digest", nil},
 	{"formats/tensor/task", nil},

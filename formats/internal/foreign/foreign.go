@@ -86,12 +86,12 @@ var fileNames = []struct{ pattern, name, hint string }{
 	{"*.zip", "a directory with an archive", hintUnpack},
 }
 
-// headSize is how many of a file's first bytes File needs at most.
-const headSize = 512
+// HeadSize is how many of a file's first bytes File needs at most.
+const HeadSize = 512
 
 // Head returns the first 512 bytes of r, fewer if r is shorter.
 func Head(r io.ReaderAt) ([]byte, error) {
-	head := make([]byte, headSize)
+	head := make([]byte, HeadSize)
 	n, err := r.ReadAt(head, 0)
 	if err == io.EOF {
 		err = nil
@@ -105,7 +105,7 @@ func File(head []byte) Format {
 	if len(head) == 0 {
 		return Format{Other, "an empty file", "the download or copy that made it may have failed"}
 	}
-	if len(head) == headSize && len(bytes.Trim(head, "\x00")) == 0 {
+	if len(head) == HeadSize && len(bytes.Trim(head, "\x00")) == 0 {
 		return Format{Other, "a file that begins with zeros", hintReserved}
 	}
 	for _, s := range signatures {
