@@ -371,7 +371,7 @@ func (c *conversion) listFiles(ctx context.Context, stage *staging) ([]manifest.
 		if f := known[name]; f != nil {
 			f.Sum = s.Sum
 		} else {
-			c.result.Files = append(c.result.Files, ResultFile{name, s.Bytes, s.Sum})
+			c.result.Files = append(c.result.Files, ResultFile{name, new(s.Bytes), s.Sum})
 		}
 	}
 	return all, nil
@@ -404,7 +404,7 @@ func (c *conversion) writeFiles(ctx context.Context, stage *staging, dests, sour
 	if c.options.toFile(c.result.Destination) {
 		name = storage.BaseName(c.result.Destination) + "." + manifest.Name
 	}
-	c.result.Files = append(c.result.Files, ResultFile{Name: name, Bytes: bytes})
+	c.result.Files = append(c.result.Files, ResultFile{Name: name, Bytes: &bytes})
 	return nil
 }
 

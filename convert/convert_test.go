@@ -157,8 +157,8 @@ func TestConvert(t *testing.T) {
 		var names []string
 		for _, f := range r.Files {
 			names = append(names, f.Name)
-			if info, err := os.Stat(filepath.Join(dst, f.Name)); err != nil || info.Size() != f.Bytes {
-				t.Errorf("%s: %v, and not %d bytes", f.Name, err, f.Bytes)
+			if info, err := os.Stat(filepath.Join(dst, f.Name)); err != nil || f.Bytes == nil || info.Size() != *f.Bytes {
+				t.Errorf("%s: %v, and not the bytes of %+v", f.Name, err, f)
 			}
 		}
 		slices.Sort(names)

@@ -73,10 +73,10 @@ func (o safetensorsOutput) format() string { return "safetensors" }
 func (o safetensorsOutput) files() []ResultFile {
 	var all []ResultFile
 	for _, f := range o.Files {
-		all = append(all, ResultFile{Name: f.Name, Bytes: f.Size})
+		all = append(all, ResultFile{Name: f.Name, Bytes: new(f.Size)})
 	}
 	if o.Index != nil {
-		all = append(all, ResultFile{Name: safetensors.IndexName, Bytes: int64(len(o.Index))})
+		all = append(all, ResultFile{Name: safetensors.IndexName, Bytes: new(int64(len(o.Index)))})
 	}
 	return all
 }
@@ -88,7 +88,7 @@ func (o safetensorsOutput) shards() int { return len(o.Files) }
 func (o safetensorsOutput) size() int64 {
 	n := int64(0)
 	for _, f := range o.files() {
-		n += f.Bytes
+		n += *f.Bytes
 	}
 	return n
 }
@@ -132,7 +132,7 @@ type torchOutput struct {
 }
 
 func (o torchOutput) format() string      { return "torch-zip" }
-func (o torchOutput) files() []ResultFile { return []ResultFile{{Name: o.name, Bytes: o.Size}} }
+func (o torchOutput) files() []ResultFile { return []ResultFile{{Name: o.name, Bytes: new(o.Size)}} }
 func (o torchOutput) shards() int         { return 1 }
 func (o torchOutput) file(int) string     { return o.name }
 func (o torchOutput) size() int64         { return o.Size }

@@ -43,8 +43,8 @@ type Result struct {
 
 // ResultFile is a file of the destination.
 type ResultFile struct {
-	Name  string `json:"name"` // relative to the destination's directory
-	Bytes int64  `json:"bytes"`
+	Name  string `json:"name"`            // relative to the destination's directory
+	Bytes *int64 `json:"bytes,omitempty"` // nil before a record of the conversion is written, whose size depends on digests
 	digest.Sum
 }
 
@@ -77,7 +77,7 @@ func (c *conversion) describe(dst string) *Result {
 		r.Left = append(r.Left, t.Name)
 	}
 	for _, f := range c.files {
-		r.Files = append(r.Files, ResultFile{Name: f.Name, Bytes: f.Bytes})
+		r.Files = append(r.Files, ResultFile{Name: f.Name, Bytes: new(f.Bytes)})
 	}
 	for i := range c.Dests {
 		t := tensor.Tensor{DType: c.Dests[i].DType, Shape: c.Dests[i].Shape}

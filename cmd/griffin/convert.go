@@ -380,8 +380,8 @@ func printPlan(w io.Writer, r *convert.Result) {
 	}
 	for _, f := range r.Files {
 		shown := "a record of the conversion"
-		if f.Bytes > 0 {
-			shown = size(f.Bytes)
+		if f.Bytes != nil {
+			shown = size(*f.Bytes)
 		}
 		fmt.Fprintf(table, "%s\t%s\n", printable(f.Name), shown)
 	}
