@@ -70,7 +70,7 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 	}
 	var err error
 	if r.Preset, err = s.complete(&r.Config, m); err != nil {
-		return nil, m.withoutConfig(err)
+		return nil, m.withoutSettings(err)
 	}
 	r.Original = r.Config
 	r.setScale()

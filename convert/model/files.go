@@ -50,14 +50,18 @@ func readFiles(m *Model) *files {
 // is none. A config.json that is corrupt is a *tensor.FormatError.
 func (m *Model) StatedConfig() (*hfconfig.Config, error) { return m.files.config, m.files.configErr }
 
-// withoutConfig names the config.json that is not there in an error about settings that are missing. A conversion.json does not replace it: it
-// records neither the base of the rotary embedding nor other constants.
-func (m *Model) withoutConfig(err error) error {
+// withoutSettings names the checkpoint in an error about settings that are missing, and if it is in the Hugging Face layout the config.json that is
+// not there. A conversion.json does not replace that: it records neither the base of the rotary embedding nor other constants.
+func (m *Model) withoutSettings(err error) error {
 	var missing *OptionError
-	if m.Layout != HuggingFace || !errors.As(err, &missing) || len(missing.Missing) == 0 {
+	if !errors.As(err, &missing) || len(missing.Missing) == 0 {
 		return err
 	}
 	c, named := m.Checkpoint, *missing
+	if m.Layout != HuggingFace {
+		named.Problem = c.Path + ": " + missing.Problem
+		return &named
+	}
 	where := "beside"
 	if c.Documents == "" && path.Dir(c.Beside(hfconfig.Name)) == path.Clean(c.Root) {
 		where = "in"

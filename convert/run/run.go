@@ -142,6 +142,9 @@ func (e *Error) Error() string {
 	for _, f := range e.Failed {
 		names = append(names, f.Step.Name)
 	}
+	if e.Steps == 1 {
+		return fmt.Sprintf("step %s failed", names[0])
+	}
 	return fmt.Sprintf("%d of %d steps failed: %s", len(e.Failed), e.Steps, tensor.JoinNames(names))
 }
 
