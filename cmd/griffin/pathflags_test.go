@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// pathFlags has for each flag of a command that takes a path a command line for it; PATH is the path, HF and FT are checkpoints.
+// pathFlags has for each flag of a command that takes a path a command line for it; PATH is the path, HF, FT and TEXTMODEL are checkpoints.
 var pathFlags = []struct {
 	command, flag, rest string
 	writes              bool
@@ -29,12 +29,12 @@ var pathFlags = []struct {
 	{"verify", "card", "HF HF --card PATH", true},
 	{"diff", "map", "HF HF --map PATH", false},
 	{"diff", "report", "HF HF --report PATH", true},
-	{"generate", "prompt-file", "HF --prompt-file PATH", false},
+	{"generate", "prompt-file", "TEXTMODEL --prompt-file PATH", false},
 	{"generate", "tokens", "HF --max-tokens 1 --tokens PATH", false},
 	{"generate", "tokenizer", "HF --prompt x --tokenizer PATH", false},
 	{"generate", "state-in", "HF --max-tokens 1 --tokens 3 --state-in PATH", false},
 	{"generate", "state-out", "HF --max-tokens 1 --tokens 3 --state-out PATH", true},
-	{"perplexity", "text", "HF --text PATH", false},
+	{"perplexity", "text", "TEXTMODEL --text PATH", false},
 	{"perplexity", "tokens", "HF --tokens PATH", false},
 	{"perplexity", "tokenizer", "HF --text TEXT --tokenizer PATH", false},
 	{"perplexity", "report", "HF --tokens 1,2,3 --report PATH", true},
@@ -51,11 +51,13 @@ func runPathFlags(t *testing.T, of func(flag string, writes bool) []string, chec
 	if err := os.WriteFile(text, []byte("a text\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	textModel := filepath.Join(dir, "textmodel")
+	writeTextModel(t, data, textModel)
 	for _, f := range pathFlags {
 		for _, path := range of(f.flag, f.writes) {
 			args := []string{"griffin", f.command}
 			for _, arg := range strings.Fields(f.rest) {
-				for name, value := range map[string]string{"HF": data + "/tiny-griffin/hf", "FT": data + "/finetune/base", "OUT": filepath.Join(dir, "out"), "TEXT": text, "PATH": path} {
+				for name, value := range map[string]string{"HF": data + "/tiny-griffin/hf", "FT": data + "/finetune/base", "OUT": filepath.Join(dir, "out"), "TEXT": text, "TEXTMODEL": textModel, "PATH": path} {
 					if arg == name {
 						arg = value
 					}
@@ -115,8 +117,15 @@ func TestErrorsNameTheFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
 	runPathFlags(t, func(flag string, writes bool) []string {
 		paths := []string{filepath.Join(dir, "none", "x.safetensors"), dir}
+		if !writes && os.Geteuid() != 0 { // root may read everything
+			paths = append(paths, secret)
+		}
 		switch {
 		case writes && runtime.GOOS == "linux":
 			return append(paths, "/dev/full")
