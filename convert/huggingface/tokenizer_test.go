@@ -132,7 +132,7 @@ func TestTokenizersThatAreRefused(t *testing.T) {
 		{"empty", nil, "not a SentencePiece model: pieces, trainer specification or normalizer specification missing"},
 		{"text", []byte("<pad>\n<eos>\n<bos>\n"), "not a SentencePiece model: unknown wire type 4"},
 		{"json", []byte(`{"version": "1.0", "model": {}}`), "not a SentencePiece model"},
-		{"zip", []byte("PK\x03\x04 and so on"), "not a SentencePiece model"},
+		{"zip", []byte("PK\x03\x04 and so on"), "is the beginning of a zip archive"},
 		{"truncated", good[:len(good)-3], "reaches past its end"},
 		{"zeros", make([]byte, 100), "bad field tag"},
 		{"length", []byte{10, 0xff, 0xff, 0xff, 0xff, 0x7f}, "bad length"},
