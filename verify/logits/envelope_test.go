@@ -308,6 +308,10 @@ and in an MLP, which none of the twelve runs had; and the factor of the fixture 
 float32, that estimate left an expected 1 to 9 false alarms in 10,000, depending on the model; the present one leaves at most 0.7, with
 factors that are 1.15 to 1.25 times as large.
 
+The tail needs some errors to be measured from. A fixture of a single token without hidden states has one or two comparisons: there 3 of
+400 legal runs of micro-griffin in float32 were false alarms (up to 1.45 of the envelope), and none of odd-griffin or in bfloat16. With
+two tokens, none of 1,600 was.
+
 The comment of Envelope in envelope.go has the exact definitions. The rest of this page measures how well it works. It is
 generated:
 
@@ -365,7 +369,13 @@ func measureFaults(t *testing.T, b *strings.Builder) {
 	b.WriteString(smallestHead)
 	f := cases.Open(t, "tiny-griffin")
 	m := f.Model(t, f.Checkpoints(t)[0])
+	written := map[string]bool{}
 	line := func(block int, kind string, sized bool) {
+		key := fmt.Sprint(block, kind)
+		if written[key] || kind == "window of" { // whose size is the window
+			return
+		}
+		written[key] = true
 		fmt.Fprintf(b, "| %s |", kind)
 		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16, reference.Float64} {
 			fmt.Fprintf(b, " %s |", smallest(t, m, p, block, kind, sized))
