@@ -209,7 +209,7 @@ func (g *generator) ofSetting(path string, err error) error {
 	return err
 }
 
-// referenceModel returns the model as --semantics asks for it.
+// referenceModel returns the model as --semantics asks for it, and notes if all of its logits are zero.
 func referenceModel(c *cli.Context, m *runtime.Model, precision reference.Precision) (*reference.Model, error) {
 	semantics, err := semanticsOption(c)
 	if err != nil {
@@ -219,5 +219,6 @@ func referenceModel(c *cli.Context, m *runtime.Model, precision reference.Precis
 		s := m.Semantics()
 		semantics = &s
 	}
+	noteZeroLogits(c, m, *semantics)
 	return m.Reference(*semantics, reference.Arithmetic{Precision: precision}), nil
 }

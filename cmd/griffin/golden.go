@@ -107,6 +107,7 @@ func runGolden(c *cli.Context) error {
 		s := m.Semantics()
 		semantics = &s
 	}
+	noteZeroLogits(c, m, *semantics)
 	// Activations and logits of many tokens are in memory at once.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
 	run := runOptions{*semantics, reference.Arithmetic{Precision: arithmetic}, c.String("out"), algorithm}

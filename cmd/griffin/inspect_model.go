@@ -73,11 +73,14 @@ func summarise(m *model.Model) *modelSummary {
 	stated, configErr := m.StatedConfig()
 	if configErr == nil && stated != nil {
 		s.Notes = append(s.Notes, stated.Notes...)
+		if stated.LogitsSoftCap == 0 {
+			s.Notes = append(s.Notes, "logits_soft_cap is 0: all logits are zero in transformers, which divides by it; the original does not cap logits then")
+		}
 	}
 	s.lacksConfig = configErr == nil && stated == nil && m.Layout == model.HuggingFace
 	s.Notes = append(s.Notes, tokenizerNotes(m)...)
 	if _, local := storage.LocalPath(m.Checkpoint.Source, m.Checkpoint.Root); local {
-		if problem, err := runtime.NamesNotFound(m); err == nil && problem != "" { // a config.json that cannot be read does not matter here
+		if problem, err := runtime.NotFound(m); err == nil && problem != "" { // a config.json that cannot be read does not matter here
 			s.Notes = append(s.Notes, problem)
 		}
 	}

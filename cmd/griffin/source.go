@@ -26,6 +26,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -145,6 +146,13 @@ func openModel(c *cli.Context, path string) (*runtime.Model, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// noteZeroLogits says if all logits of a model are zero as they are computed.
+func noteZeroLogits(c *cli.Context, m *runtime.Model, s reference.Semantics) {
+	if why := runtime.ZeroLogits(m, s); why != "" {
+		fmt.Fprintf(notes(c), "griffin: %s: %s; --semantics original computes without a cap\n", printable(storage.WithoutQuery(m.Checkpoint.Path)), why)
+	}
 }
 
 // quantizedText says what a quantised copy is; "" for a model that is none.

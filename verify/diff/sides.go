@@ -63,8 +63,8 @@ func (s *side) recognize() {
 	}
 }
 
-// presented says which tensors of the model are shown otherwise than they are stored, and that transformers does not find them by their names, if
-// these are those of the files. Nothing is read over a network for that.
+// presented says which tensors of the model are shown otherwise than they are stored, and what transformers does not find, by the names of
+// tensors and files if these are those of the checkpoint. Nothing is read over a network for that.
 func (s *side) presented(letter string) []string {
 	var notes []string
 	if s.model == nil {
@@ -76,7 +76,7 @@ func (s *side) presented(letter string) []string {
 	if _, local := storage.LocalPath(s.checkpoint.Source, s.checkpoint.Root); !local || len(s.oldNames) > 0 {
 		return notes
 	}
-	if problem, err := runtime.NamesNotFound(s.model); err == nil && problem != "" { // a config.json that cannot be read does not matter here
+	if problem, err := runtime.NotFound(s.model); err == nil && problem != "" { // a config.json that cannot be read does not matter here
 		notes = append(notes, letter+": "+problem)
 	}
 	return notes

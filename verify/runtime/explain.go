@@ -188,6 +188,16 @@ func (x *explainer) caps() {
 	}
 }
 
+// ZeroLogits says why all logits of a model are zero as a runtime of the semantics computes them; "" if they are not.
+func ZeroLogits(m *Model, s reference.Semantics) string {
+	for _, r := range All {
+		if r.Semantics == s && r.dividesByZeroCap && m.ConfigUnder(s).LogitsSoftCap == 0 {
+			return fmt.Sprintf("all logits are zero, because the soft cap of logits is 0 and %s divides by it", r.Title)
+		}
+	}
+	return ""
+}
+
 // losesCap adds what becomes of logits in float16 if a large soft cap stands for none. does is about them, with %.0f for the cap.
 func (x *explainer) losesCap(does string) {
 	if x.Original.LogitsSoftCap == 0 && x.Written.LogitsSoftCap != 0 {

@@ -96,6 +96,18 @@ func NamesNotFound(m *model.Model) (string, error) {
 	return "transformers does not find these names: the tensors have the names of the original beside config.json; it would load random weights", nil
 }
 
+// NotFound says why transformers does not find the weights in a Hugging Face directory, or the tensors in them; "" if it does, and of an original.
+func NotFound(m *model.Model) (string, error) {
+	if m.Layout != model.HuggingFace {
+		return NamesNotFound(m)
+	}
+	problem, err := WeightsNotFound(m.Checkpoint)
+	if problem != "" {
+		problem = "transformers cannot load the directory: " + problem
+	}
+	return problem, err
+}
+
 // weightsNotFound says why a runtime does not load the weights that were read; "" if it does.
 func (d *Directory) weightsNotFound(r *Runtime) string {
 	if d.Files == nil || r.weights == nil || slices.Equal(r.weights, transformersWeights) && d.has("transformers_weights") {
