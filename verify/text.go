@@ -108,11 +108,7 @@ func (v *Verdict) Answer() string {
 		of += ", with " + inWords(v.Given) + " as given"
 	}
 	if v.Converted == nil && len(v.Logits) == 1 && len(v.Logits[0].Untold) > 0 { // all that it says is what the recording shows
-		var said []string
-		for _, s := range v.Logits[0].Untold {
-			said = append(said, s.Unusual())
-		}
-		of += " (" + strings.Join(said, "; ") + ")"
+		of += " (" + strings.Join(v.Logits[0].Doubts(), "; ") + ")"
 	}
 	return of
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -76,5 +77,34 @@ func TestRecordedOtherwise(t *testing.T) {
 	v, err := verifyAlone(t, narrow, Options{Golden: c.Recording("hf5")})
 	if err != nil || v.Answer() != "not the model that was recorded" {
 		t.Errorf("%v; %v", v, err)
+	}
+}
+
+// The verdict on a checkpoint alone names an attention window that the recording does not show. That of a pair, whose windows are compared, does not rest
+// on the recording.
+func TestWindowNotReached(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	original, wide := convertTiny(t, "wide", convert.Options{To: convert.ToHF, Settings: settingsOf(64, 30, true)})
+	short := recordFixture(t, original, settingsOf(16, 30, true), reference.Original) // 12 tokens
+	const recorded, doubt = "the model that was recorded", " (no document reaches beyond the attention window of 64: the recording does not tell it from another)"
+	for _, tt := range []struct {
+		path, recording, answer string
+		given                   model.Settings
+	}{
+		{wide, short, recorded + doubt, model.Settings{}},
+		{original, short, recorded + ", with attention window 64, logits soft cap 30 and embedding scale true as given" + doubt, settingsOf(64, 30, true)},
+		{wide, c.Recording("jax"), "not " + recorded, model.Settings{}},
+	} {
+		v, err := verifyAlone(t, tt.path, Options{Settings: tt.given, Golden: tt.recording})
+		if err != nil || v.Answer() != tt.answer || v.Same != strings.HasPrefix(tt.answer, recorded) || (len(v.Logits[0].Untold) == 1) != strings.HasSuffix(tt.answer, doubt) {
+			t.Errorf("%s, want %s; %v", v.Answer(), tt.answer, err)
+		}
+	}
+	seen := recordFixture(t, original, settingsOf(8, 30, true), reference.Original)
+	if v, err := verifyAlone(t, original, Options{Settings: settingsOf(8, 30, true), Golden: seen}); err != nil || !strings.HasSuffix(v.Answer(), " as given") {
+		t.Errorf("%s, %v", v.Answer(), err)
+	}
+	if v, err := verifyFiles(t, original, wide, Options{Settings: settingsOf(64, 30, true), Golden: short}); err != nil || v.Answer() != "the same model" || len(v.Logits[0].Untold) != 1 {
+		t.Errorf("%s, %v", v.Answer(), err)
 	}
 }

@@ -30,9 +30,9 @@ func (f *Family) Preset(name string) *Preset {
 	return nil
 }
 
-// presetByShape returns the preset whose parameters have the shapes of c, whatever the vocabulary, or
+// PresetByShape returns the preset whose parameters have the shapes of c, whatever the vocabulary, or
 // nil.
-func (f *Family) presetByShape(c *Config) *Preset {
+func (f *Family) PresetByShape(c *Config) *Preset {
 	for i := range f.Presets {
 		if len(f.Presets[i].differences(c)) == 0 {
 			return &f.Presets[i]

@@ -41,7 +41,7 @@ func recognize(c *tensor.Checkpoint, o *Options, described *files) (*Model, erro
 		}
 	}
 	r.dropMisshapenHeads()
-	if p := f.presetByShape(&r.Config); p != nil {
+	if p := f.PresetByShape(&r.Config); p != nil {
 		r.Preset = p.Name
 	}
 	return r.Model, nil

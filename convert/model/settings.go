@@ -30,7 +30,7 @@ func SettingsOf(c *Config) Settings {
 // has the shapes of c.
 func (s *Settings) complete(c *Config, m *Model) (string, error) {
 	f := m.Family
-	p := f.presetByShape(c)
+	p := f.PresetByShape(c)
 	if s.Preset != "" {
 		right := p
 		p = f.Preset(s.Preset)

@@ -46,6 +46,9 @@ func Compare(ctx context.Context, m *runtime.Model, f *golden.Fixture, o Options
 	r.OK, r.Envelope, r.Sites, r.Metrics = j.ok, j.envelope, j.results, measured.metrics()
 	if r.OK {
 		r.judgeRivals(rivals)
+		if s := untoldWindow(in, &o); s != nil && r.OK {
+			r.Untold = append(r.Untold, s)
+		}
 	} else {
 		if r.Faults, err = localise(ctx, in, measured, j, &o); err != nil {
 			return nil, err

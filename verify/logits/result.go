@@ -37,8 +37,8 @@ type Result struct {
 	Faults   []*Fault      `json:"faults"`  // where the model and the fixture diverge, in order; empty if OK
 	Notes    []string      `json:"notes,omitempty"`
 
-	// Untold are settings of a model that is inside whose values are not usual for the family, and which the recording does not tell from the usual ones,
-	// Setting.Recorded.
+	// Untold are settings of a model that is inside that the recording does not show: those whose values are not usual for the family, and which the
+	// recording does not tell from the usual ones, Setting.Recorded; and an attention window that it does not tell from "another" or from "a larger one".
 	Untold []*Setting `json:"untold,omitempty"`
 
 	Blocks []model.BlockType `json:"-"` // kinds of the blocks of the model

@@ -3,6 +3,7 @@ package logits
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -179,7 +180,42 @@ func (r *Result) judgeRivals(all []*rival) {
 	}
 }
 
-// Unusual says that a recording does not tell a setting from its usual value.
-func (s *Setting) Unusual() string {
-	return fmt.Sprintf("%s %s is not usual for this family, and this recording does not tell it from %s", s.Name, s.Value, s.Recorded)
+// untoldWindow returns the attention window of the model if the recording would be the same with a larger one. It is nil if the recording shows the
+// window, if the model has none, and if the window is the one that is published for the shapes of the model.
+func untoldWindow(in *input, o *Options) *Setting {
+	m := in.model
+	if !m.Config.Has(model.Attention) {
+		return nil
+	}
+	if p := m.Found.Family.PresetByShape(&m.Config); p != nil && p.Config.AttentionWindow == m.Original.AttentionWindow {
+		return nil
+	}
+	masks := func(window int) []reference.TokenMask {
+		return reference.TokenMasks(in.semantics, window, int(m.Config.ConvWidth), in.positions, in.batch)
+	}
+	own := masks(in.window())
+	if !slices.Equal(own, masks(math.MaxInt32)) {
+		return nil
+	}
+	other := "another"
+	if !slices.Equal(own, masks(in.window()-1)) {
+		other = "a larger one"
+	}
+	return (&localiser{given: o.Given, as: o.Semantics}).setting(WindowSetting, strconv.Itoa(in.window()), other)
+}
+
+// Doubts says of each of Untold that the recording does not tell the setting from other values, and why.
+func (r *Result) Doubts() (all []string) {
+	for _, s := range r.Untold {
+		if s.Name != WindowSetting {
+			all = append(all, fmt.Sprintf("%s %s is not usual for this family, and this recording does not tell it from %s", s.Name, s.Value, s.Recorded))
+			continue
+		}
+		why := fmt.Sprintf("no document reaches beyond the attention window of %s: the recording does not tell it from %s", s.Value, s.Recorded)
+		if as, err := reference.ParseSemantics(r.Semantics); err == nil && as.Unlimited() {
+			why = fmt.Sprintf("%s attends without a window: the recording does not tell the attention window of %s from %s", as, s.Value, s.Recorded)
+		}
+		all = append(all, why)
+	}
+	return all
 }

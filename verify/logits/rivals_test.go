@@ -79,8 +79,8 @@ func TestRivals(t *testing.T) {
 						if want == "fault" && said == want && (r.Faults[0].Cause != u.cause || !strings.HasSuffix(r.Headline(), "match within rounding, but together they show other settings") || !strings.HasSuffix(r.Summary, u.cause)) {
 							t.Errorf("%s: %q, %q", u.name, r.Headline(), r.Summary)
 						}
-						if want == "untold" && said == want && !strings.HasPrefix(r.Untold[0].Unusual(), u.name+" is not usual for this family, and this recording does not tell it from ") {
-							t.Errorf("%q", r.Untold[0].Unusual())
+						if want == "untold" && said == want && !strings.HasPrefix(r.Doubts()[0], u.name+" is not usual for this family, and this recording does not tell it from ") {
+							t.Errorf("%q", r.Doubts())
 						}
 					}
 				}
@@ -148,6 +148,53 @@ func TestEvidence(t *testing.T) {
 	} {
 		if got := tt.e.shows(); got != tt.want {
 			t.Errorf("%+v: %d, want %d", tt.e, got, tt.want)
+		}
+	}
+}
+
+// A recording tells an attention window from others if a document reaches beyond it. It is not doubted if it is the published one of the shapes, nor of a
+// model without attention.
+func TestUntoldWindow(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	m := *c.Model(t, filepath.Join(c.Dir, "hf"))
+	g, err := golden.Open(c.Recording("jax")) // its longest document has 24 tokens
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	recurrent, published := m, m
+	recurrent.Config.BlockTypes = model.Repeat(len(m.Config.BlockTypes), model.Recurrent)
+	published.Config = model.Griffin.Preset("2b").Config
+	published.Config.VocabSize, published.Original = m.Config.VocabSize, published.Config
+	const beyond, smaller, other = "no document reaches beyond the attention window of ", ": the recording does not tell it from a larger one", ": the recording does not tell it from another"
+	for _, tt := range []struct {
+		model     runtime.Model
+		semantics reference.Semantics
+		window    int64
+		want      string
+	}{
+		{m, reference.Original, 22, ""},
+		{m, reference.Original, 23, beyond + "23" + smaller},
+		{m, reference.Original, 24, beyond + "24" + other},
+		{m, reference.Transformers5, 23, ""},
+		{m, reference.Transformers5, 24, beyond + "24" + smaller},
+		{m, reference.Transformers5, 25, beyond + "25" + other},
+		{m, reference.Transformers4, 8, "transformers4 attends without a window: the recording does not tell the attention window of 8 from another"},
+		{recurrent, reference.Original, 2048, ""},
+		{published, reference.Original, 2048, ""},
+		{published, reference.Original, 1024, beyond + "1024" + other},
+	} {
+		tt.model.Config.AttentionWindow, tt.model.Original.AttentionWindow = tt.window, tt.window
+		var r Result
+		r.Semantics = tt.semantics.String()
+		if s := untoldWindow(newInput(&tt.model, g, &tt.semantics), &Options{Given: model.Settings{AttentionWindow: &tt.window}}); s != nil {
+			r.Untold = []*Setting{s}
+			if s.Name != WindowSetting || !strings.HasSuffix(tt.want, s.Recorded) || !s.Given {
+				t.Errorf("%+v", s)
+			}
+		}
+		if got := strings.Join(r.Doubts(), "; "); got != tt.want {
+			t.Errorf("%v, window %d: %q, want %q", tt.semantics, tt.window, got, tt.want)
 		}
 	}
 }
