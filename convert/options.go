@@ -128,6 +128,7 @@ type OptionError = model.OptionError
 
 // check refuses options that do not apply to the target.
 func (o *Options) check() error {
+	const noSettings = "settings of a model: it takes the tensors of the source as they are"
 	for _, only := range []struct {
 		to     []Target
 		given  bool
@@ -142,7 +143,10 @@ func (o *Options) check() error {
 		{[]Target{ToOrbax}, o.OrbaxFormat != 0, "OrbaxFormat", "an Orbax format"},
 		{[]Target{ToSafetensors}, len(o.Only) > 0, "Only", "a part of a model"},
 		{[]Target{ToSafetensors}, o.Rename != nil, "Rename", "other names"},
-		{modelTargets, o.Settings != model.Settings{}, "Settings", "settings of a model: it takes the tensors of the source as they are"},
+		{modelTargets, o.Settings.Preset != "", "Preset", noSettings},
+		{modelTargets, o.Settings.AttentionWindow != nil, "AttentionWindow", noSettings},
+		{modelTargets, o.Settings.LogitsSoftCap != nil, "LogitsSoftCap", noSettings},
+		{modelTargets, o.Settings.EmbeddingScale != nil, "EmbeddingScale", noSettings},
 		{modelTargets, o.Model != "", "Model", "a choice of a model: it takes all tensors of the source, or those that match a pattern"},
 		{modelTargets, o.Extra != RefuseExtra, "Extra", "a choice of extra tensors: it takes all tensors of the source, or those that match a pattern"},
 		{modelTargets, o.Adapter != nil, "Adapter", "an adapter: it takes the tensors of the source as they are"},
@@ -152,7 +156,7 @@ func (o *Options) check() error {
 			for _, to := range only.to {
 				others = append(others, to.String())
 			}
-			return &OptionError{Option: only.option, Problem: fmt.Sprintf("the target %s has no place for %s", o.To, only.what), Hint: "it is for the target " + strings.Join(others, ", ")}
+			return &OptionError{Option: only.option, Problem: fmt.Sprintf("the target %s has no place for %s", o.To, only.what), Targets: others}
 		}
 	}
 	if !slices.Contains(orbax.Formats(), o.OrbaxFormat) {

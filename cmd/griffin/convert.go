@@ -194,7 +194,7 @@ func orbaxFormat(c *cli.Context, to convert.Target) (orbax.Format, error) {
 		return orbax.OCDBT, nil
 	}
 	if to != convert.ToOrbax {
-		return 0, usagef("--orbax-format is for --to orbax")
+		return 0, usagef("--orbax-format is for --to orbax").advise("leave out --orbax-format, or give another target: --to orbax")
 	}
 	return orbax.Formats()[slices.Index(orbaxFormatNames(), c.String("orbax-format"))], nil // arguments has checked it
 }

@@ -80,7 +80,7 @@ func message(err error) string {
 		var shown string
 		switch e := err.(type) {
 		case *model.OptionError:
-			flag, _, _ := strings.Cut(optionFlags[e.Option], " ")
+			flag := flagOf(e.Option)
 			if flag == "" || strings.Contains(e.Error(), flag) {
 				return
 			}
@@ -272,12 +272,25 @@ func patternHint(given string, names []string, option diff.Option) string {
 // optionFlags are the flags that set the options of the libraries.
 var optionFlags = map[string]string{
 	"Name": "--model", "Only": "--only", "Preset": "--preset", "To": "--to", "DType": "--dtype", "MatchRuntime": "--match-runtime",
+	"Rename": "--rename", "Tokenizer": "--tokenizer", "InstructionTuned": "--instruction-tuned", "MaxShardSize": "--max-shard-size", "AllowInexact": "--allow-inexact",
+	"OrbaxFormat": "--orbax-format", "Model": "--model", "Extra": "--extra", "Adapter": "--adapter",
 	"AttentionWindow": "--attention-window N", "LogitsSoftCap": "--logits-soft-cap X", "EmbeddingScale": "--embedding-scale=true|false", "Golden": "--golden FILE",
+}
+
+// flagOf returns the flag that sets an option, without its value; "" if none does.
+func flagOf(option string) string {
+	flag := optionFlags[option]
+	if i := strings.IndexAny(flag, " ="); i >= 0 {
+		flag = flag[:i]
+	}
+	return flag
 }
 
 // optionHint returns what to do about an option of the library.
 func optionHint(e *model.OptionError) string {
 	switch {
+	case len(e.Targets) > 0:
+		return fmt.Sprintf("leave out %s, or give another target: --to %s", flagOf(e.Option), strings.Join(e.Targets, ", --to "))
 	case e.Option == "Only" && len(e.Accepted) > 0:
 		return patternHint(e.Given, e.Accepted, diff.OptionOnly)
 	case e.Option == "Name" && len(e.Accepted) == 1:

@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 )
@@ -72,6 +74,55 @@ func TestPanicIsInternal(t *testing.T) {
 	for _, want := range []string{"internal error: broken invariant", "errors_test.go", "please report this"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &out)
+		}
+	}
+}
+
+// A flag that a target does not take is named, with the targets that take it.
+func TestTargetFlags(t *testing.T) {
+	data, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(rules, []byte("embedder.* -> e.*\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []struct {
+		flag  string
+		value string
+		to    string // the targets that take it
+	}{
+		{"--rename", rules, "safetensors"},
+		{"--only", "*", "safetensors"},
+		{"--tokenizer", rules, "hf"},
+		{"--instruction-tuned", "true", "hf"},
+		{"--allow-inexact", "true", "hf"},
+		{"--match-runtime", "transformers5", "hf"},
+		{"--max-shard-size", "5GB", "hf safetensors"},
+		{"--orbax-format", "zarr", "orbax"},
+		{"--orbax-format", "ocdbt", "orbax"},
+		{"--preset", "2b", "hf torch orbax"},
+		{"--attention-window", "8", "hf torch orbax"},
+		{"--logits-soft-cap", "30", "hf torch orbax"},
+		{"--embedding-scale", "true", "hf torch orbax"},
+		{"--model", "ema", "hf torch orbax"},
+		{"--extra", "keep", "hf torch orbax"},
+		{"--adapter", data + "/finetune/adapter", "hf torch orbax"},
+	} {
+		for _, target := range convert.TargetNames() {
+			if slices.Contains(strings.Fields(f.to), target) {
+				continue
+			}
+			var out bytes.Buffer
+			args := []string{"griffin", "convert", data + "/tiny-griffin/original/torch.pt", filepath.Join(t.TempDir(), "out"), "--to", target, f.flag + "=" + f.value}
+			if status := runCommand(t.Context(), args, &out, &out); status != exitUsage {
+				t.Errorf("--to %s %s: exit status %d", target, f.flag, status)
+			}
+			hint := "hint: leave out " + f.flag + ", or give another target: --to " + strings.ReplaceAll(f.to, " ", ", --to ") + "\n"
+			if text := out.String(); !strings.HasPrefix(text, "griffin: "+f.flag) || !strings.HasSuffix(text, hint) {
+				t.Errorf("--to %s %s:\n%s", target, f.flag, text)
+			}
 		}
 	}
 }

@@ -178,6 +178,7 @@ type OptionError struct {
 	Option   string   // name of the field that is wrong, "" if it is none or several
 	Given    string   // the value that Option does not accept, "" if it is not a name
 	Accepted []string // values that Option accepts, if they can be listed
+	Targets  []string // names of the targets that take Option, if the one that is asked for does not
 	Missing  []string // names of the fields of Settings that have to be set
 	Stated   Settings // values for Missing that another checkpoint states, which the caller may know to be the same model
 	Hint     string   // what else to do, "" for nothing
