@@ -32,7 +32,7 @@ const ReasonTokenizer = foreign.ReasonTokenizer
 // ReasonSteps is the reason for refusing the directory of a training run if no step was selected.
 const ReasonSteps tensor.Reason = "steps"
 
-// ReasonNoSteps is the reason for refusing a directory that has no steps, where those of a training run are asked for.
+// ReasonNoSteps is the reason for refusing a directory that has no steps, or a file, where those of a training run are asked for.
 const ReasonNoSteps tensor.Reason = "no steps"
 
 // ReasonOneKind is the reason for refusing Options.Weights: the checkpoint has weights of one kind only, so that there is nothing to choose.
@@ -103,7 +103,7 @@ func open(source fs.FS, name string, options Options) (*Checkpoint, error) {
 }
 
 func noSteps(path string, step int64) error {
-	return tensor.Bad("step %d is asked for, but only directories of Orbax and of trainings have steps", step).In(path).Because(tensor.NoStep)
+	return tensor.Bad("step %d is asked for, but only directories of Orbax and of trainings have steps", step).In(path).Because(tensor.NoStep).Advise("give the checkpoint itself, without a step")
 }
 
 // oneKind returns the error about a choice between weights of which there is one kind.

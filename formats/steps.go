@@ -45,10 +45,14 @@ var stepExtensions = []string{".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".
 // global_step8), or numbered files (step_100.pt). If nothing is numbered, every directory and file that holds a
 // checkpoint is a step. Steps that are broken, and those that are Unfinished, are among them; temporary directories of Orbax are not.
 //
-// A directory without steps, such as one that is itself a checkpoint, is a *FormatError with ReasonNoSteps.
+// A directory without steps, such as one that is itself a checkpoint, and a file are a *FormatError with ReasonNoSteps.
 func Steps(source fs.FS, dir string) ([]Step, error) {
+	none := tensor.Bad("has no steps, as the directory of a training run has").In(storage.Path(source, dir)).Because(ReasonNoSteps)
 	entries, err := fs.ReadDir(source, dir)
 	if err != nil {
+		if info, statErr := fs.Stat(source, dir); statErr == nil && !info.IsDir() {
+			return nil, none
+		}
 		return nil, err
 	}
 	managed, single, err := orbax.Steps(source, dir)
@@ -70,7 +74,7 @@ func Steps(source fs.FS, dir string) ([]Step, error) {
 		l.addUnnumbered(entries)
 	}
 	if len(l.steps) == 0 {
-		return nil, tensor.Bad("has no steps, as the directory of a training run has").In(storage.Path(source, dir)).Because(ReasonNoSteps)
+		return nil, none
 	}
 	var all []Step
 	for _, s := range l.steps {

@@ -119,6 +119,17 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+// A file has no steps; a path that does not exist is an error of the file system.
+func TestStepsOfFile(t *testing.T) {
+	source := storage.Local("../testdata/tiny-griffin/hf")
+	if steps, err := Steps(source, "model.safetensors"); tensor.ReasonOf(err) != ReasonNoSteps {
+		t.Errorf("%v, %v", steps, err)
+	}
+	if steps, err := Steps(source, "absent"); err == nil || tensor.ReasonOf(err) != "" {
+		t.Errorf("%v, %v", steps, err)
+	}
+}
+
 // committed makes a run whose steps have the file that Orbax writes last, if they hold anything.
 func committed(t *testing.T, samples map[string]string) fs.FS {
 	t.Helper()

@@ -210,7 +210,11 @@ func isOfChoice(err error) bool {
 // ofFlag makes the error about steps that are not there one of a flag other than --step and --all-steps.
 func ofFlag(flag string, err error) error {
 	if reason := tensor.ReasonOf(err); reason == tensor.NoStep || reason == formats.ReasonNoSteps {
-		return usagef("--%s: %v", flag, err)
+		hint := hintOf(err)
+		if reason == formats.ReasonNoSteps {
+			hint = "griffin diff A B compares two checkpoints"
+		}
+		return usagef("--%s: %v", flag, err).advise("%s", hint)
 	}
 	return err
 }

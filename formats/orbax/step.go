@@ -36,7 +36,7 @@ func (f finder) isStep(want int64) bool {
 }
 
 func (f finder) noSteps(want int64) error {
-	return tensor.Bad("step %d is asked for, but there are no steps", want).In(f.path).Because(tensor.NoStep)
+	return tensor.Bad("step %d is asked for, but there are no steps", want).In(f.path).Because(tensor.NoStep).Advise("give the checkpoint itself, without a step")
 }
 
 // stepsIn returns the steps that are in the directory, ascending.
