@@ -68,5 +68,5 @@ func ParseTarget(name string) (Target, error) {
 			return t, nil
 		}
 	}
-	return 0, &OptionError{Option: "To", Problem: fmt.Sprintf("no target %q", name), Accepted: TargetNames()}
+	return 0, &OptionError{Option: "To", Problem: fmt.Sprintf("no target %q", name), Given: name, Accepted: TargetNames()}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -193,9 +194,9 @@ func (p *argumentParser) flag(arg string) error {
 			value, p.rest = p.rest[0], p.rest[1:]
 		}
 	} else if !hasValue {
-		if _, ok := flag.(*cli.BoolFlag); ok && len(p.rest) > 0 && slices.Contains([]string{"true", "false"}, strings.ToLower(p.rest[0])) {
+		if _, ok := flag.(*cli.BoolFlag); ok && len(p.rest) > 0 && meansBool(p.rest[0]) {
 			return usagef("%s %s: the value of this flag follows an equals sign", written, p.rest[0]).
-				advise("write %s=%s; a path of that name is ./%s", written, strings.ToLower(p.rest[0]), p.rest[0])
+				advise("write %s=%s; a path of that name is ./%s", written, truth[strings.ToLower(p.rest[0])], p.rest[0])
 		}
 		if _, ok := flag.(optionalValue); ok && len(p.rest) > 0 {
 			if value, err := chosen(name, p.rest[0]); err == nil {
@@ -212,6 +213,22 @@ func (p *argumentParser) flag(arg string) error {
 	}
 	p.flags = append(p.flags, written+"="+value)
 	return nil
+}
+
+// truth has the values of a flag that is either true or false by the words that mean them.
+var truth = map[string]string{
+	"true": "true", "yes": "true", "on": "true", "1": "true", "false": "false", "no": "false", "off": "false", "0": "false",
+}
+
+// meansBool reports whether an argument after a flag that is either true or false is meant as its value: true or false, or a word for one of
+// them that is not the path of anything, as that of step 1 of a training run may be.
+func meansBool(arg string) bool {
+	value, ok := truth[strings.ToLower(arg)]
+	if ok && value != strings.ToLower(arg) {
+		_, err := os.Lstat(arg)
+		return err != nil
+	}
+	return ok
 }
 
 // find returns the flag of a name, or nil.
@@ -282,7 +299,11 @@ func checkValue(flag cli.Flag, value string) (string, error) {
 		return chosen(name, value)
 	}
 	if err != nil {
-		return "", usagef("--%s takes %s, not %q", name, takes, value)
+		err := usagef("--%s takes %s, not %q", name, takes, value)
+		if _, ok := flag.(*cli.BoolFlag); ok && truth[strings.ToLower(value)] != "" {
+			return "", err.advise("write --%s=%s", name, truth[strings.ToLower(value)])
+		}
+		return "", err
 	}
 	return value, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -60,7 +61,11 @@ func TestArguments(t *testing.T) {
 		{"griffin convert a --dtype --json", "--dtype needs a value", "--dtype"},
 		{"griffin convert a --json True b", "--json True: the value of this flag follows an equals sign", "write --json=true; a path of that name is ./True"},
 		{"griffin convert a --json true b", "--json true: the value of this flag follows an equals sign", "write --json=true; a path of that name is ./true"},
-		{"griffin convert a --json=yes", `--json takes =true or =false, not "yes"`, ""},
+		{"griffin convert a --json=yes", `--json takes =true or =false, not "yes"`, "write --json=true"},
+		{"griffin convert a --json=maybe", `--json takes =true or =false, not "maybe"`, ""},
+		{"griffin convert a --json yes b", "--json yes: the value of this flag follows an equals sign", "write --json=true; a path of that name is ./yes"},
+		{"griffin convert a --json 1 b", "--json 1: the value of this flag follows an equals sign", "write --json=true; a path of that name is ./1"},
+		{"griffin convert a --json OFF b", "--json OFF: the value of this flag follows an equals sign", "write --json=false; a path of that name is ./OFF"},
 		{"griffin convert a --dtype bfloat17", `--dtype: "bfloat17" is not one of keep, float32, bfloat16, float16`, "did you mean bfloat16?"},
 		{"griffin convert a --dtype=int8", `--dtype: "int8" is not one of keep, float32, bfloat16, float16`, ""},
 		{"griffin convert a --step=", `--step takes a whole number, not ""`, ""},
@@ -97,5 +102,21 @@ func TestChoices(t *testing.T) {
 		if !seen[name] {
 			t.Errorf("no flag --%s", name)
 		}
+	}
+}
+
+// After a flag that is either true or false, a word that is a path is one: step 1 of a training run.
+func TestBoolOrPath(t *testing.T) {
+	t.Chdir(t.TempDir())
+	app := newApp(nil, nil)
+	args := []string{"griffin", "inspect", "--stats", "1"}
+	if got, err := arguments(app, args); err == nil {
+		t.Errorf("without a path: %q", got)
+	}
+	if err := os.Mkdir("1", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := arguments(app, args); err != nil || !slices.Equal(got, []string{"griffin", "inspect", "--stats", "--", "1"}) {
+		t.Errorf("with one: %q, %v", got, err)
 	}
 }

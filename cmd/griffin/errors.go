@@ -297,6 +297,8 @@ func optionHint(e *model.OptionError) string {
 		return fmt.Sprintf("leave out %s, or give another target: --to %s", flagOf(e.Option), strings.Join(e.Targets, ", --to "))
 	case e.Option == "Only" && len(e.Accepted) > 0:
 		return patternHint(e.Given, e.Accepted, diff.OptionOnly)
+	case e.Option == "Name" && len(e.Accepted) == 1 && e.Accepted[0] == ".":
+		return "leave out --model: the checkpoint has one model, at the top level, without a name"
 	case e.Option == "Name" && len(e.Accepted) == 1:
 		return "leave out --model: the checkpoint has one model, " + e.Accepted[0]
 	case e.Option == "Verify":

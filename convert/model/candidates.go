@@ -176,5 +176,5 @@ func chooseNamed(c *tensor.Checkpoint, f *Family, all []*candidate, name string)
 	for _, a := range offered {
 		names = append(names, tensor.QuoteName(a.name()))
 	}
-	return nil, &OptionError{Option: "Name", Problem: fmt.Sprintf("%s: %s %s", c.Path, problem, tensor.QuoteName(name)), Accepted: names}
+	return nil, &OptionError{Option: "Name", Problem: fmt.Sprintf("%s: %s %s", c.Path, problem, tensor.QuoteName(name)), Given: name, Accepted: names}
 }

@@ -35,7 +35,7 @@ func (s *Settings) complete(c *Config, m *Model) (string, error) {
 		right := p
 		p = f.Preset(s.Preset)
 		if p == nil {
-			return "", &OptionError{Option: "Preset", Problem: fmt.Sprintf("no preset %q", s.Preset), Accepted: f.PresetNames()}
+			return "", &OptionError{Option: "Preset", Problem: fmt.Sprintf("no preset %q", s.Preset), Given: s.Preset, Accepted: f.PresetNames()}
 		}
 		if d := p.differences(c); len(d) > 0 {
 			hint := ""

@@ -1,14 +1,18 @@
 // Package nearest finds the name that was meant by a misspelt one.
 package nearest
 
-import "strings"
+import (
+	"cmp"
+	"strings"
+)
 
 // longest is the length, in bytes, of the longest word that is compared: the time grows with the square of it.
 const longest = 200
 
 // Name returns the name that a word most likely stands for: the only one that begins with it, or the one with the fewest
 // typing errors (letters that are missing, added, replaced, or swapped with the next one). It is "" if a third of the word
-// or more would be wrong, of a short one half; then it is the only name that is a part of the word between hyphens: 2b of "2b-it". Of
+// or more would be wrong, of a short one half; then it is the only name that is a part of the word between hyphens, 2b of "2b-it",
+// or else the only name that has all parts of the word, griffin-paper-7b of "griffin-7b". Of
 // names that differ in their last digits only, such as versions, it is the last one. Upper and lower case are not distinguished.
 func Name(word string, names []string) string {
 	word = strings.ToLower(word)
@@ -34,9 +38,35 @@ func Name(word string, names []string) string {
 		return beginning
 	}
 	if best == "" || 2*fewest >= len(word) {
-		return part(word, names)
+		return cmp.Or(part(word, names), abridged(word, names))
 	}
 	return best
+}
+
+// parts returns the parts of a name between hyphens and the like.
+func parts(name string) []string {
+	return strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("-_./ ", r) })
+}
+
+// abridged returns the only name that has all parts of a word of several, in their order.
+func abridged(word string, names []string) string {
+	found := ""
+	for _, name := range names {
+		rest := parts(word)
+		for _, part := range parts(strings.ToLower(name)) {
+			if len(rest) > 0 && part == rest[0] {
+				rest = rest[1:]
+			}
+		}
+		if len(rest) > 0 || len(parts(word)) < 2 {
+			continue
+		}
+		if found != "" {
+			return ""
+		}
+		found = name
+	}
+	return found
 }
 
 // isLater reports whether a name differs from another in its last digits only, and has the larger ones.
@@ -49,7 +79,7 @@ func isLater(name, than string) bool {
 // part returns the only name that is a part of the word, between hyphens and the like.
 func part(word string, names []string) string {
 	found := ""
-	for _, part := range strings.FieldsFunc(word, func(r rune) bool { return strings.ContainsRune("-_./ ", r) }) {
+	for _, part := range parts(word) {
 		for _, name := range names {
 			if part == strings.ToLower(name) && part != word && found != name {
 				if found != "" {

@@ -3,7 +3,7 @@ package nearest
 import "testing"
 
 func TestName(t *testing.T) {
-	names := []string{"convert", "inspect", "verify", "diff", "generate", "golden", "--verify", "--weights", "--weights-only", "bfloat16", "float16", "2b", "transformers4", "transformers5", "original"}
+	names := []string{"convert", "inspect", "verify", "diff", "generate", "golden", "--verify", "--weights", "--weights-only", "bfloat16", "float16", "2b", "transformers4", "transformers5", "original", "griffin-paper-7b", "hawk-paper-7b"}
 	for _, tt := range []struct{ word, want string }{
 		{"convrt", "convert"},
 		{"--verfy", "--verify"},
@@ -24,6 +24,11 @@ func TestName(t *testing.T) {
 		{"2b-it", "2b"},
 		{"recurrentgemma-2B", "2b"},
 		{"2b-golden-float16", ""}, // three
+		{"griffin-7b", "griffin-paper-7b"},
+		{"Hawk_7B", "hawk-paper-7b"},
+		{"paper-7b", ""}, // two
+		{"7b-hawk", ""},  // in another order
+		{"mamba-7b", ""},
 		{"transformers6", "transformers5"},
 		{"transformers", "transformers5"},
 		{"transformers4.57", "transformers4"},
