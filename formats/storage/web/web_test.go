@@ -234,10 +234,10 @@ func TestCredentials(t *testing.T) {
 		}
 		files.ServeHTTP(w, r)
 	}))
-	refuse := false
+	var refuse atomic.Bool // requests that read ahead may still come
 	address := storagetest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
-		if refuse || user != "anna" || password != "secret" || r.URL.RawQuery != "sig=hidden" {
+		if refuse.Load() || user != "anna" || password != "secret" || r.URL.RawQuery != "sig=hidden" {
 			http.Error(w, "no", http.StatusUnauthorized)
 			return
 		}
@@ -255,10 +255,12 @@ func TestCredentials(t *testing.T) {
 	if _, err := f.ReadAt(make([]byte, 50_000), 20_000); err != nil {
 		t.Fatal(err)
 	}
+	mu.Lock()
 	if len(leaked) > 0 {
 		t.Errorf("the other host saw %q", leaked)
 	}
-	refuse = true
+	mu.Unlock()
+	refuse.Store(true)
 	_, _, err = web.Open(with, options(t))
 	origin := storage.OriginOf(source, name)
 	for _, text := range []string{err.Error(), storage.Path(source, name), origin.Address} {
