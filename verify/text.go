@@ -77,7 +77,16 @@ func (v *Verdict) Sections() []NamedSection {
 
 // Answer is the verdict in a few words, with what it allows: "the same model, rounded to float16", "not the same model",
 // "not proven: the recording is not finite".
-func (v *Verdict) Answer() string {
+func (v *Verdict) Answer() string { return answer(v, text.Count[int64]) }
+
+// KindOf returns the Answer of a verdict without the numbers of elements, which differ between the steps of a training run: "the same model,
+// rounded to float16 (elements became infinite)".
+func KindOf(v *Verdict) string {
+	return answer(v, func(_ int64, noun string) string { return noun + "s" })
+}
+
+// answer returns the Answer of a verdict. count writes a number of things.
+func answer(v *Verdict, count func(n int64, noun string) string) string {
 	of := "the same model"
 	if v.Converted == nil {
 		of = "the model that was recorded"
@@ -95,11 +104,11 @@ func (v *Verdict) Answer() string {
 	} else if w != nil && w.Rounded > 0 {
 		of += ", " + cmp.Or(w.DTypes, "rounded to "+w.RoundedTo)
 		if w.Overflowed > 0 {
-			of += fmt.Sprintf(" (%s became infinite)", text.Count(w.Overflowed, "element"))
+			of += fmt.Sprintf(" (%s became infinite)", count(w.Overflowed, "element"))
 		}
 	}
 	if w := v.Weights; w != nil && w.Inexact > 0 {
-		of += fmt.Sprintf(", but for %s of the embedding that transformers does not restore exactly", text.Count(w.Inexact, "element"))
+		of += fmt.Sprintf(", but for %s of the embedding that transformers does not restore exactly", count(w.Inexact, "element"))
 	}
 	if v.Settings != nil && len(v.Settings.Recorded) > 0 {
 		of += ", with settings as recorded, not proven"

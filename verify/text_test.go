@@ -309,6 +309,9 @@ func TestAnswer(t *testing.T) {
 		if got := tt.v.Answer(); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)
 		}
+		if got, want := KindOf(&tt.v), strings.NewReplacer("1 element ", "elements ", "2 elements", "elements").Replace(tt.want); got != want {
+			t.Errorf("kind %q, want %q", got, want)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 // Verdict is the answer to "is this the same model?", and what it is based on. A check that was not made is nil.
 type Verdict struct {
 	Same      bool     `json:"same"`                // no check found anything wrong
+	Verdict   string   `json:"verdict"`             // as it is printed, with what it allows
 	Unproven  string   `json:"unproven,omitempty"`  // why nothing is proven, if all that is wrong is settings that were given, or the recording; then Same is false
 	Griffin   string   `json:"griffin"`             // version of the tool
 	Source    *Subject `json:"source,omitempty"`    // the original, or the only checkpoint
@@ -233,7 +234,7 @@ type TensorDigest struct {
 // Number is a float64 whose JSON is a string if it is not finite: NaN, Infinity, -Infinity.
 type Number = float.Number
 
-// conclude sets Same and Unproven. isStated reports whether files of the conversion state a setting.
+// conclude sets Same, Unproven and Verdict. isStated reports whether files of the conversion state a setting.
 func (v *Verdict) conclude(isStated func(*logits.Setting) bool) {
 	v.Same = true
 	for _, s := range []*Section{v.Structure, v.Config} {
@@ -246,6 +247,7 @@ func (v *Verdict) conclude(isStated func(*logits.Setting) bool) {
 	if !v.Same {
 		v.Unproven = unproven(v, isStated)
 	}
+	v.Verdict = v.Answer()
 }
 
 // unproven says why a verdict proves nothing, although no check found the models to differ: all that fails is settings that were given, or a

@@ -156,7 +156,7 @@ func configLine(c *diff.ConfigDifference) string {
 func summaryLine(r *diff.Result) string {
 	s := &r.Summary
 	if r.Equal {
-		return fmt.Sprintf("%s: %s, %s%s", strings.TrimSpace("equal "+r.Allowed()), plural(int64(s.Tensors), "tensor"), plural(s.Elements, "element"), notFinite(s))
+		return fmt.Sprintf("%s: %s, %s%s", r.Answer(), plural(int64(s.Tensors), "tensor"), plural(s.Elements, "element"), notFinite(s))
 	}
 	var parts []string
 	for _, p := range []struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,19 +92,12 @@ func noteUnfinished(c *cli.Context, r *run.Run) {
 
 // stepResult is what a command has to say about a step.
 type stepResult struct {
-	status string                   // what was done, for the summary: "converted"
-	value  any                      // for JSON: a document, or nil
-	print  func(to io.Writer) error // as text
-	unlike bool                     // the result is printed, and the step counts as different
-}
-
-// compared is the result of comparing a step with something, by whether they are alike.
-func compared(alike bool, yes, no string, value any, print func(to io.Writer) error) *stepResult {
-	r := &stepResult{status: yes, value: value, print: print, unlike: !alike}
-	if !alike {
-		r.status = no
-	}
-	return r
+	status  string                   // what was done: "converted"
+	kind    string                   // status with what it allowed, for the summary: "converted, not exact"; "" for status
+	verdict string                   // of a comparison, as it is printed
+	value   any                      // for JSON: a document, or nil
+	print   func(to io.Writer) error // as text
+	unlike  bool                     // the result is printed, and the step counts as different
 }
 
 // stepLine is the JSON form of the result of a step. One line is printed for each.
@@ -111,6 +105,7 @@ type stepLine struct {
 	Step       string `json:"step"`             // name
 	Number     *int64 `json:"number,omitempty"` // nil if the name has none
 	Status     string `json:"status"`
+	Verdict    string `json:"verdict,omitempty"` // of verify and diff: Status with what it allowed
 	Error      string `json:"error,omitempty"`
 	Hint       string `json:"hint,omitempty"`
 	ExitStatus int    `json:"exit_status"`
@@ -143,13 +138,13 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 		if err != nil {
 			return ofPathFlag(c, err)
 		}
-		count(r.status)
+		count(cmp.Or(r.kind, r.status))
 		status := exitOK
 		if r.unlike {
 			differs, status = true, exitDiffers
 		}
 		if c.Bool("json") {
-			printLine(s, stepLine{Status: r.status, Result: r.value, ExitStatus: status})
+			printLine(s, stepLine{Status: r.status, Verdict: r.verdict, Result: r.value, ExitStatus: status})
 			return out.err
 		}
 		out.printf("step %s\n", printable(s.Name))
@@ -173,7 +168,11 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 		if len(steps) == 1 {
 			parts = order
 		}
-		out.printf("%s: %s\n", plural(int64(len(steps)), "step"), strings.Join(append(parts, none(len(steps))...), ", "))
+		comma := ", "
+		if slices.ContainsFunc(parts, func(part string) bool { return strings.ContainsAny(part, ",;") }) {
+			comma = "; "
+		}
+		out.printf("%s: %s\n", plural(int64(len(steps)), "step"), strings.Join(append(parts, none(len(steps))...), comma))
 	}
 	if err == nil && out.err == nil && differs {
 		return errDifferent
@@ -230,8 +229,20 @@ func convertSteps(c *cli.Context, o convert.Options) error {
 		if o.DryRun {
 			status = "to convert"
 		}
-		return &stepResult{status: status, value: document{schemaConversion, result}, print: func(to io.Writer) error { return printConversion(to, result) }}, nil
+		return &stepResult{status: status, kind: status + lost(result), value: document{schemaConversion, result}, print: func(to io.Writer) error { return printConversion(to, result) }}, nil
 	})
+}
+
+// lost says what of a model a conversion could not keep, as its notes do in detail: ", not exact, elements became infinite"; "" if nothing was lost.
+func lost(r *convert.Result) string {
+	text := ""
+	if r.HF != nil && len(r.HF.Inexact) > 0 {
+		text += ", not exact"
+	}
+	if r.Overflowed > 0 {
+		text += ", elements became infinite"
+	}
+	return text
 }
 
 // inspectSteps shows the steps of a run.
@@ -302,11 +313,13 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 		if err != nil {
 			return nil, err
 		}
-		differs := "not the same model"
+		status := "the same model"
 		if v.Unproven != "" {
-			differs = "not proven"
+			status = "not proven"
+		} else if !v.Same {
+			status = "not the same model"
 		}
-		return compared(v.Same, "the same model", differs, document{schemaVerdict, v}, func(io.Writer) error { return printVerdict(c, v) }), nil
+		return &stepResult{status: status, kind: verify.KindOf(v), verdict: v.Verdict, value: document{schemaVerdict, v}, print: func(io.Writer) error { return printVerdict(c, v) }, unlike: !v.Same}, nil
 	})
 }
 
@@ -368,6 +381,10 @@ func diffSteps(c *cli.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		return compared(result.Equal, "equal", "different", document{schemaDifference, result}, func(to io.Writer) error { return printDiff(to, result) }), nil
+		status := "equal"
+		if !result.Equal {
+			status = "different"
+		}
+		return &stepResult{status: status, kind: result.Kind(), verdict: result.Verdict, value: document{schemaDifference, result}, print: func(to io.Writer) error { return printDiff(to, result) }, unlike: !result.Equal}, nil
 	})
 }

@@ -194,7 +194,7 @@ func (t *TensorDiff) Distance() float64 {
 	return float64(m.RelativeL2)
 }
 
-// summarize fills in Summary and Equal.
+// summarize fills in Summary, Equal and Verdict.
 func (r *Result) summarize() {
 	s := &r.Summary
 	s.Tensors, s.Config = len(r.Tensors), len(r.Config)
@@ -225,4 +225,5 @@ func (r *Result) summarize() {
 		}
 	}
 	r.Equal = s.Equal == s.Tensors && s.Renamed == 0 && s.Config == 0 && r.A.Quantized == r.B.Quantized
+	r.Verdict = r.Answer()
 }

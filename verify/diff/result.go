@@ -15,6 +15,7 @@ type Result struct {
 	// all, and everything is the same: within the tolerance if there is one, otherwise bit for bit. A quantised
 	// copy equals only a copy of the same scheme.
 	Equal     bool               `json:"equal"`
+	Verdict   string             `json:"verdict"`             // as it is printed, with what the tolerance allowed
 	Tolerance string             `json:"tolerance,omitempty"` // as ParseTolerance reads it; "" for the same bits
 	Griffin   string             `json:"griffin"`             // version of the tool
 	A         Side               `json:"a"`
@@ -25,6 +26,21 @@ type Result struct {
 	Notes     []string           `json:"notes,omitempty"`
 
 	aligned bool // layers of B have the numbers of those of A that they are compared with
+}
+
+// Answer is the result in a few words, with what the tolerance allowed: "equal", "different",
+// "equal within rel=0.5 (192 elements differ bitwise)".
+func (r *Result) Answer() string {
+	if !r.Equal {
+		return "different"
+	}
+	return strings.TrimSpace("equal " + r.Allowed())
+}
+
+// Kind is Answer without the numbers of elements, which differ between the steps of a training run: "equal within rel=0.5".
+func (r *Result) Kind() string {
+	kind, _, _ := strings.Cut(r.Answer(), " (")
+	return kind
 }
 
 // Allowed says what the tensors that are equal owe to the tolerance: "within rel=0.5 (192 elements differ bitwise)"; "" if they

@@ -293,6 +293,16 @@ func TestAllowed(t *testing.T) {
 		if got := tt.r.Allowed(); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)
 		}
+		tt.r.Equal = true
+		kind, _, _ := strings.Cut(tt.want, " (")
+		for _, x := range [][2]string{{tt.r.Answer(), "equal " + tt.want}, {tt.r.Kind(), "equal " + kind}} {
+			if x[0] != strings.TrimSpace(x[1]) {
+				t.Errorf("%q, want %q", x[0], x[1])
+			}
+		}
+	}
+	if got := (&Result{}).Kind(); got != "different" {
+		t.Errorf("%q", got)
 	}
 	for _, tt := range []struct {
 		differing, beyond int64
