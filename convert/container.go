@@ -96,10 +96,10 @@ func tensorNames(c *tensor.Checkpoint) []string {
 	return all
 }
 
-// layoutOf returns the layout of a model of the family, if a checkpoint has just one.
+// layoutOf returns the layout of a model of the family, if a checkpoint has just one and shows it.
 func layoutOf(c *tensor.Checkpoint) model.Layout {
 	if m, err := model.Recognize(c, model.Options{}); err == nil {
-		return m.Layout
+		return model.ShownLayout(m)
 	}
 	return model.UnknownLayout
 }

@@ -300,18 +300,21 @@ func kindsOf(r *convert.Result) []string {
 	return kinds
 }
 
-// wholesOf returns what a tensor is one of: its layer, and a part of it that has several tensors, "model.layers.1.*" and
-// "model.layers.1.mlp_block.*".
+// wholesOf returns what a tensor is one of: its layer, and parts of it, the larger ones first: "model.layers.1.*",
+// "model.layers.1.temporal_block.*" and "model.layers.1.temporal_block.rg_lru.*".
 func wholesOf(name string) []string {
 	list, layer, rest := diff.SplitLayer(name)
 	if layer < 0 {
 		return nil
 	}
 	whole := fmt.Sprintf("%s.%d.", list, layer)
-	if part, _, ok := strings.Cut(rest, "."); ok {
-		return []string{whole + "*", whole + part + ".*"}
+	wholes := []string{whole + "*"}
+	for i, c := range rest {
+		if c == '.' {
+			wholes = append(wholes, whole+rest[:i+1]+"*")
+		}
 	}
-	return []string{whole + "*"}
+	return wholes
 }
 
 // misnamed says what the destination is, if its name looks like something else; "" if it does not.

@@ -118,12 +118,9 @@ func upTo(g *diff.Group) string {
 }
 
 func printSide(b *strings.Builder, letter string, s *diff.Side) {
-	parts := []string{s.Format}
+	parts := []string{s.InLayout()}
 	if s.Step != "" {
-		parts = []string{"step " + printable(s.Step), s.Format}
-	}
-	if s.Layout != "" {
-		parts = append(parts, s.Layout+" layout")
+		parts = []string{"step " + printable(s.Step), s.InLayout()}
 	}
 	parts = append(parts, plural(int64(s.Tensors), "tensor"), plural(s.Parameters, "parameter"), size(s.Bytes))
 	if s.Quantized != "" {

@@ -59,7 +59,7 @@ func summarise(m *model.Model) *modelSummary {
 			preset = presetOf(m, &configured.Original)
 		}
 	}
-	s := &modelSummary{Name: familyName(preset, &c), Preset: preset, Layout: m.Layout.String(), Prefix: m.Prefix,
+	s := &modelSummary{Name: familyName(preset, &c), Preset: preset, Layout: model.ShownLayout(m).String(), Prefix: m.Prefix,
 		Parameters: m.Parameters(), Tensors: len(m.Tensors), Other: len(m.Rest),
 		VocabSize: c.VocabSize, Width: c.Width, MLPExpandedWidth: c.MLPExpandedWidth,
 		NumHeads: c.NumHeads, LRUWidth: c.LRUWidth, BlockTypes: []string{}, MatchedWindow: matched}
@@ -139,7 +139,7 @@ func familyName(preset string, c *model.Config) string {
 // lines returns the summary as text.
 func (s *modelSummary) lines() []string {
 	lines := []string{
-		fmt.Sprintf("%s, %s layout, %s", s.Name, s.Layout, plural(s.Parameters, "parameter")),
+		fmt.Sprintf("%s, %s", inLayout(s.Name, s.Layout), plural(s.Parameters, "parameter")),
 		fmt.Sprintf("%s %s, %s", plural(int64(len(s.BlockTypes)), "block"), blockLetters(s.BlockTypes), s.sizes()),
 	}
 	if s.AttentionWindow != nil {

@@ -74,6 +74,19 @@ func (c *candidate) size() int { return len(c.found.first) }
 // topLevel names the model whose tensors have no prefix.
 const topLevel = "."
 
+// denseLayers counts the matrices of dense layers by the names that the original layouts give them.
+func (c *candidate) denseLayers() (kernels, weights int) {
+	for key := range c.found.first {
+		switch {
+		case strings.HasSuffix(key, ".kernel"):
+			kernels++
+		case strings.HasSuffix(key, ".weight"):
+			weights++
+		}
+	}
+	return kernels, weights
+}
+
 // name returns the name by which Options.Name selects the candidate.
 func (c *candidate) name() string {
 	if c.prefix == "" {

@@ -49,6 +49,7 @@ type Model struct {
 
 	AdapterLacks string // what a partial adapter lacks, in words, or ""
 
+	neutral  bool  // the tensors do not show which of the original layouts it is
 	found    byKey // by the name from the model's root on, without wrappers
 	blocks   []int // the numbers of the blocks, ascending
 	sizes    Sizes

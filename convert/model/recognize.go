@@ -28,7 +28,7 @@ func recognize(c *tensor.Checkpoint, o *Options, described *files) (*Model, erro
 	if c, err = p.moveUnitAxes(c, chosen); err != nil {
 		return nil, err
 	}
-	r := &recognizer{&Model{Notes: p.notes, Stacked: p.stacked, parts: p.parts, Checkpoint: c, Family: f, Layout: layoutOf(chosen), Prefix: chosen.prefix, KeepExtra: o.KeepExtra, found: chosen.found}}
+	r := &recognizer{&Model{Notes: p.notes, Stacked: p.stacked, parts: p.parts, Checkpoint: c, Family: f, Layout: layoutOf(chosen), neutral: isNeutral(chosen), Prefix: chosen.prefix, KeepExtra: o.KeepExtra, found: chosen.found}}
 	if r.files = described; described == nil {
 		r.files = readFiles(r.Model)
 	}
@@ -55,19 +55,25 @@ func layoutOf(c *candidate) Layout {
 	if c.convention == hfNames {
 		return HuggingFace
 	}
-	kernels, weights := 0, 0
-	for key := range c.found.first {
-		switch {
-		case strings.HasSuffix(key, ".kernel"):
-			kernels++
-		case strings.HasSuffix(key, ".weight"):
-			weights++
-		}
-	}
+	kernels, weights := c.denseLayers()
 	if weights > kernels {
 		return Torch
 	}
 	return Flax
+}
+
+// isNeutral reports whether a candidate has nothing by which layoutOf tells the original layouts apart.
+func isNeutral(c *candidate) bool {
+	kernels, weights := c.denseLayers()
+	return c.convention != hfNames && kernels+weights == 0
+}
+
+// ShownLayout returns the layout of a model, UnknownLayout if it is a part of one that both original layouts have: one without a dense layer.
+func ShownLayout(m *Model) Layout {
+	if m.neutral {
+		return UnknownLayout
+	}
+	return m.Layout
 }
 
 // otherModels sets r.Others and returns the tensors of other models in the checkpoint, with what lies

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -92,7 +93,7 @@ type Side struct {
 	Path       string `json:"path"`
 	Format     string `json:"format"`              // of the container: "torch-zip", "safetensors", …
 	Step       string `json:"step,omitempty"`      // of a training run, if one was selected or found in the directory Path
-	Layout     string `json:"layout,omitempty"`    // "flax", "torch" or "huggingface", if it is a model of the family
+	Layout     string `json:"layout,omitempty"`    // "flax", "torch", "huggingface", or "unknown" if its tensors do not show it; "" if it is no model of the family
 	Prefix     string `json:"prefix,omitempty"`    // removed from the names of its tensors
 	Quantized  string `json:"quantized,omitempty"` // what a quantised copy is; its tensors are compared dequantised
 	Tensors    int    `json:"tensors"`             // that were compared
@@ -102,6 +103,14 @@ type Side struct {
 	Digest     string   `json:"-"` // of the weights, as runtime.DigestOf has it; "" if the caller has not set it
 	ConfigFile string   `json:"-"` // digest of config.json; "" if there is none, or if the caller has not set it
 	BlockTypes []string `json:"-"` // kinds of the blocks of a model of the family, nil for others
+}
+
+// InLayout returns the format with the layout, if it is known.
+func (s *Side) InLayout() string {
+	if s.Layout == "" || s.Layout == model.UnknownLayout.String() {
+		return s.Format
+	}
+	return s.Format + ", " + s.Layout + " layout"
 }
 
 // Summary counts tensors by their status.

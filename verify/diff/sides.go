@@ -173,7 +173,7 @@ func (s *side) describe() Side {
 	if s.model == nil {
 		return out
 	}
-	out.Layout = s.model.Layout.String()
+	out.Layout = model.ShownLayout(s.model).String()
 	if s.model.Config.Has(model.UnknownKind) {
 		return out
 	}
