@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -323,13 +324,19 @@ func doubtWindow(r *run) {
 	}
 	shown := false
 	for _, l := range r.verdict.Logits {
-		if l.Semantics != reference.Original.String() {
-			continue
-		}
-		shown = shown || l.OK
+		isOriginal := l.Semantics == reference.Original.String()
+		shown = shown || isOriginal && l.OK
 		for _, f := range l.Faults {
-			if s := f.Setting; s != nil && s.Name == logits.WindowSetting && s.Value == fmt.Sprint(w.Original) {
+			s := f.Setting
+			if s == nil || s.Name != logits.WindowSetting {
+				continue
+			}
+			if isOriginal && s.Value == fmt.Sprint(w.Original) {
 				say("the recording was made with an attention window of " + s.Recorded)
+				return
+			}
+			if !isOriginal && w.Source != runtime.Assumed && s.Value == fmt.Sprint(w.Written) && r.verdict.excuses[f] == "" {
+				say("the recording was made with attention_window_size " + s.Recorded)
 				return
 			}
 		}
@@ -358,6 +365,36 @@ func noteMadeWith(r *run) {
 				}
 			}
 		}
+	}
+}
+
+// noteRecorded notes which settings were taken from the record of the conversion. Nothing proves them, but a recording may disprove one.
+func noteRecorded(r *run) {
+	if r.recorded == nil {
+		return
+	}
+	v, known, file := r.verdict, r.record.Settings, filepath.Base(r.record.path)
+	values := map[logits.SettingName]any{logits.WindowSetting: known.AttentionWindow, logits.SoftCapSetting: float64(known.LogitsSoftCap), logits.ScaleSetting: known.EmbeddingScale}
+	made := map[logits.SettingName]string{} // how the recording was, by the settings that it disproves
+	for _, l := range v.Logits {
+		for _, f := range l.Faults {
+			if f.Setting != nil && v.excuses[f] == "" {
+				made[f.Setting.Name] = f.Setting.Made()
+			}
+		}
+	}
+	var unproven []string
+	for _, recorded := range r.recorded {
+		name := logits.SettingName(recorded)
+		shown := fmt.Sprintf("%s %v", words(name), values[name])
+		if made[name] == "" {
+			unproven = append(unproven, shown)
+			continue
+		}
+		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, but the recording was made %s: if it is of this model, the conversion has to be made again", shown, file, made[name]))
+	}
+	if unproven != nil {
+		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, not proven, because the source does not state %s", strings.Join(unproven, ", "), file, them(len(unproven))))
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -73,6 +72,7 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 	}
 	doubtWindow(r)
 	noteMadeWith(r)
+	noteRecorded(r)
 	r.verdict.conclude(conversionStates(r))
 	if o.Facts {
 		var err error
@@ -232,23 +232,18 @@ func (r *run) takeRecorded() {
 	if !inRange(&known) {
 		return
 	}
-	var shown []string
 	for _, name := range missing.Missing {
 		switch name {
 		case "AttentionWindow":
 			s.AttentionWindow = &known.AttentionWindow
-			r.recorded, shown = append(r.recorded, "attention_window"), append(shown, fmt.Sprintf("attention window %d", known.AttentionWindow))
+			r.recorded = append(r.recorded, string(logits.WindowSetting))
 		case "LogitsSoftCap":
 			s.LogitsSoftCap = &softCap
-			r.recorded, shown = append(r.recorded, "logits_soft_cap"), append(shown, fmt.Sprintf("logits soft cap %g", softCap))
+			r.recorded = append(r.recorded, string(logits.SoftCapSetting))
 		case "EmbeddingScale":
 			s.EmbeddingScale = &known.EmbeddingScale
-			r.recorded, shown = append(r.recorded, "embedding_scale"), append(shown, fmt.Sprintf("embedding scale %t", known.EmbeddingScale))
+			r.recorded = append(r.recorded, string(logits.ScaleSetting))
 		}
-	}
-	if shown != nil {
-		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s: as %s records, not proven, because the source does not state %s",
-			strings.Join(shown, ", "), filepath.Base(r.record.path), them(len(shown))))
 	}
 }
 

@@ -108,3 +108,32 @@ func TestWindowNotReached(t *testing.T) {
 		t.Errorf("%s, %v", v.Answer(), err)
 	}
 }
+
+// A recording may disprove a setting that only the record of the conversion states. The others of the record stay unproven, and the window of the
+// directory is not called the original's.
+func TestRecordedSettingDisproved(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	original, wide := convertTiny(t, "wide", convert.Options{To: convert.ToHF, Settings: settingsOf(64, 30, true)})
+	_, capped := convertTiny(t, "capped", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 5, true)})
+	_, matched := convertTiny(t, "matched", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true), MatchRuntime: convert.Transformers5})
+	const again, unproven = ": if it is of this model, the conversion has to be made again\n", ": as conversion.json records, not proven, because the source does not state them\n"
+	const wrong, others = "attention window 64: as conversion.json records, but the recording was made with 8" + again, "logits soft cap 30, embedding scale true" + unproven
+	for _, tt := range []struct{ converted, recording, window, notes string }{
+		{wide, "jax", "64; the recording was made with an attention window of 8", wrong + others},
+		{wide, "hf5", "64; the recording was made with attention_window_size 8", wrong + others},
+		{wide, "hf4", "64, the original's window", "attention window 64, " + others},
+		{capped, "jax", "8, the original's window", "logits soft cap 5: as conversion.json records, but the recording was made with 30" + again + "attention window 8, embedding scale true" + unproven},
+		{matched, "hf5", "9, one more than the original's window of 8: transformers 5 attends to the same tokens as the original", "attention window 8, " + others},
+	} {
+		v, err := verifyFiles(t, original, tt.converted, Options{Golden: c.Recording(tt.recording)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notes := strings.Join(v.Notes, "\n") + "\n"; !strings.HasSuffix(notes, tt.notes) || strings.Count(notes, "as conversion.json records") != strings.Count(tt.notes, "\n") {
+			t.Errorf("%s, %s: %s", tt.converted, tt.recording, notes)
+		}
+		if w := v.Window.Summary; w != "attention_window_size is "+tt.window {
+			t.Errorf("%s, %s: %s", tt.converted, tt.recording, w)
+		}
+	}
+}
