@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 	"github.com/griffin-ckpt/griffin/verify/report"
@@ -72,6 +73,21 @@ func TestNamesOfAddedLayers(t *testing.T) {
 	text := checkPage(t, diffReport(t, &diff.Result{Tensors: []diff.TensorDiff{added, same}, Summary: diff.Summary{Tensors: 2, Equal: 1, OnlyB: 1}}))
 	if strings.Contains(text, "B:m") || strings.Contains(text, "B: m") || !strings.Contains(text, "Layers of <code>m.layers</code>") || !strings.Contains(text, "under its number in B.") {
 		t.Error(text)
+	}
+}
+
+// Notes and summaries begin with a capital where they are paragraphs, paths and names of programs as they are.
+func TestParagraphs(t *testing.T) {
+	notes := []string{"layers 0 to 2 of B are layers 1 to 3 of A", "base is a quantised copy", "transformers 5 ignores x"}
+	text := checkPage(t, diffReport(t, &diff.Result{A: diff.Side{Path: "base"}, Notes: notes}))
+	facts := &verify.CheckpointFacts{Subject: verify.Subject{Path: "base"}}
+	v := &verify.Verdict{Same: true, Source: &facts.Subject, Facts: &verify.Facts{Source: facts}, Notes: notes, Structure: &verify.Section{OK: true},
+		Config: &verify.Section{OK: true, Summary: "layers 0 to 2 of B are as expected"}, Runtime: &verify.RuntimeResult{Summary: "but for what fails, all is well"}}
+	text += fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })
+	for want, n := range map[string]int{">Layers 0 to 2 of B are": 3, ">base is a": 2, ">transformers 5 ignores": 2, "<p>But for what fails": 1} {
+		if strings.Count(text, want) != n {
+			t.Errorf("the pages have %q %d times, not %d", want, strings.Count(text, want), n)
+		}
 	}
 }
 

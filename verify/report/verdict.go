@@ -171,6 +171,17 @@ func (g *findingGroup) Title() string { return strings.ToUpper(g.Check[:1]) + g.
 // ID is the id of the group in the page.
 func (g *findingGroup) ID() string { return "findings-" + g.Check }
 
+// Sentence begins a paragraph, which may begin with the path of a checkpoint.
+func (g *verdictPage) Sentence(s string) template.HTML {
+	var paths []string
+	for _, f := range []*verify.CheckpointFacts{g.Verdict.Facts.Source, g.Verdict.Facts.Converted} {
+		if f != nil {
+			paths = append(paths, f.Path)
+		}
+	}
+	return page.Sentence(s, paths...)
+}
+
 // document returns what the page shows around its body.
 func (g *verdictPage) document(o Origin) *page.Document {
 	v := g.Verdict

@@ -83,14 +83,15 @@ type Fact struct {
 type Body struct{ template *template.Template }
 
 // Parse returns a body. Besides the given functions it may use: section (a heading with an id, listed in the contents), the
-// templates "table", "heat" and "chart", and the functions shown, grouped, whole, number, shape, join.
+// templates "table", "heat" and "chart", and the functions prose, sentence, shown, grouped, whole, number, shape, join.
 func Parse(name, source string, functions template.FuncMap) *Body {
 	t := template.New(name).Funcs(template.FuncMap{
-		"section": func(id, title string) template.HTML { return "" }, // replaced when the page is written
-		"prose":   Prose,
-		"label":   Label,
-		"shown":   func(s any) string { return text.Printable(fmt.Sprint(s)) },
-		"grouped": text.Grouped, "whole": func(n int) string { return text.Grouped(int64(n)) },
+		"section":  func(id, title string) template.HTML { return "" }, // replaced when the page is written
+		"prose":    Prose,
+		"sentence": Sentence,
+		"label":    Label,
+		"shown":    func(s any) string { return text.Printable(fmt.Sprint(s)) },
+		"grouped":  text.Grouped, "whole": func(n int) string { return text.Grouped(int64(n)) },
 		"number": Number, "shape": tensor.ShapeString, "size": tensor.SizeString, "join": strings.Join,
 	}).Funcs(functions)
 	return &Body{template.Must(template.Must(t.Parse(source)).Parse(partsText))}

@@ -40,6 +40,26 @@ func TestSheets(t *testing.T) {
 }
 
 // Lines are broken within long names only, and what files say stays text.
+func TestSentence(t *testing.T) {
+	for text, want := range map[string]string{
+		"but for what fails, a.b":      "But for what fails, a.b",
+		"given <b>":                    "Given &lt;b&gt;",
+		"out is a quantised copy":      "out is a quantised copy", // a path
+		"transformers 5 diverges":      "transformers 5 diverges",
+		"config.json agrees":           "config.json agrees",
+		"lm_head stands for":           "lm_head stands for",
+		"model: the file is not read":  "model: the file is not read",
+		"é is a tensor":                "é is a tensor",
+		"20 arrays are in other files": "20 arrays are in other files",
+		"A has none":                   "A has none",
+		"":                             "",
+	} {
+		if got := string(Sentence(text, "out", "hf")); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestProse(t *testing.T) {
 	for text, want := range map[string]string{
 		"a.b and/or c_d":                           "a.b and/or c_d",

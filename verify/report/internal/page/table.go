@@ -78,6 +78,21 @@ func Prose(s any) template.HTML {
 	return template.HTML(strings.Join(words, " "))
 }
 
+// Sentence is Prose that begins a paragraph: its first letter is a capital, unless the first word is a name: one of the given names, that of
+// a program, or a word of other characters than small letters, such as that of a file.
+func Sentence(s any, names ...string) template.HTML {
+	sentence := fmt.Sprint(s)
+	word, _, _ := strings.Cut(strings.Replace(sentence, ",", " ", 1), " ")
+	isName := word == "" || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz") != "" || slices.Contains(programs, word) || slices.Contains(names, word)
+	if !isName {
+		sentence = strings.ToUpper(word[:1]) + sentence[1:]
+	}
+	return Prose(sentence)
+}
+
+// programs are those whose names begin notes.
+var programs = []string{"candle", "griffin", "safetensors", "transformers"}
+
 // Label returns the name of a row, in which a line may be broken after a dot, a slash and an underscore.
 func Label(name string) template.HTML {
 	return template.HTML(breaks.Replace(template.HTMLEscapeString(shown(name))))
