@@ -444,7 +444,7 @@ def main():
         for i in range(20_000):
             os.makedirs(f"run/{i}")
         check("a training run of 20,000 empty steps", 3, 2, "inspect", "run")
-        check("the steps of a training run of 20,000 empty ones", 3, 3, "convert", "--all-steps", "run", "out")
+        check("the steps of a training run of 20,000 empty ones", 2, 3, "convert", "--all-steps", "run", "out")
 
         os.mkdir("index")
         safetensors("index/a.safetensors", "{" + one + "}")
