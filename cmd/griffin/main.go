@@ -27,6 +27,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/completion"
 	"github.com/griffin-ckpt/griffin/cmd/internal/resident"
+	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
@@ -56,6 +57,7 @@ func runInterruptible(args []string, stdout, stderr io.Writer) int {
 		time.Sleep(grace)
 		if ended.CompareAndSwap(false, true) {
 			publish.Abandon()
+			terminal.Clear(stderr)
 			os.Exit(reportError(stderr, context.Canceled, wantsJSON(args)))
 		}
 	})

@@ -44,15 +44,15 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 		if !s.OK {
 			bad.Points = append(bad.Points, point)
 		}
+		if s.Worst.Share > worst.Worst.Share && !s.Exact {
+			worst = s
+		}
 		if i >= len(chain) {
 			alone.Points = append(alone.Points, point)
 			continue
 		}
 		line.Points = append(line.Points, point)
 		limit.Points = append(limit.Points, chart.Point{X: point.X, Y: limitOf(float64(s.RMS), float64(s.RMSAllowed))})
-		if s.Worst.Share > worst.Worst.Share && !s.Exact {
-			worst = s
-		}
 	}
 	fault := chart.Series{Name: "the block at fault", Class: chart.Bad, Shape: chart.Uprights}
 	for _, f := range l.Faults {

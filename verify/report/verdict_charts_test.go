@@ -59,6 +59,10 @@ func TestSitesChart(t *testing.T) {
 	if !strings.HasSuffix(c.Caption, "Nearest of all: block 0, temporal half, 75% of the limit.") {
 		t.Error(c.Caption)
 	}
+	sites[6].Worst.Share = 0.8
+	if c := sitesChart(&logits.Result{Sites: sites}, blocks, "x"); !strings.HasSuffix(c.Caption, "Nearest of all: block 1, by itself, 80% of the limit.") {
+		t.Error(c.Caption)
+	}
 	sites[4].OK, sites[4].RMS, sites[4].Worst.Share = false, logits.Number(math.Inf(1)), logits.Number(math.Inf(1))
 	sites[6].OK = false
 	c = sitesChart(&logits.Result{Sites: sites}, blocks, "x")

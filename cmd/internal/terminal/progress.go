@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -87,9 +88,17 @@ func (p *Progress) Done() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.columns > 0 {
-		fmt.Fprintf(p.w, "\r%*s\r", p.columns, "")
-		p.columns = 0
+	Clear(p.w)
+	p.columns = 0
+}
+
+// shown is how many columns of a line of progress are on the terminal.
+var shown atomic.Int64
+
+// Clear removes the line of progress from the terminal, if there is one. It is for a process that ends before what showed the line does.
+func Clear(w io.Writer) {
+	if columns := shown.Swap(0); columns > 0 {
+		fmt.Fprintf(w, "\r%*s\r", columns, "")
 	}
 }
 
@@ -113,6 +122,7 @@ func (p *Progress) set(n int64) {
 	line := p.line(columns-1, rate) // a full line would begin the next one
 	fmt.Fprintf(p.w, "\r%-*s", p.columns, line)
 	p.columns = len(line)
+	shown.Store(int64(p.columns))
 }
 
 // rate returns what was done a second in the last rateOver, and remembers the present.

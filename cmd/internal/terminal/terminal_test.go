@@ -163,3 +163,14 @@ func TestDuration(t *testing.T) {
 		}
 	}
 }
+
+// A process that ends removes the line that a progress has left, once.
+func TestClear(t *testing.T) {
+	var out bytes.Buffer
+	shown.Store(3)
+	Clear(&out)
+	Clear(&out)
+	if out.String() != "\r   \r" {
+		t.Errorf("%q", out.String())
+	}
+}
