@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -47,7 +48,24 @@ func readTokens(value string, m *runtime.Model) (*golden.Tokens, error) {
 	if errors.Is(err, fs.ErrNotExist) && strings.Contains(value, ",") {
 		return nil, usagef("--tokens: %q is neither a list of numbers nor a file", value).advise("give numbers with commas between them, such as 2,651,37")
 	}
+	if err == nil {
+		err = checkTokens(value, tokens, m)
+	}
 	return tokens, err
+}
+
+// checkTokens returns an error if a token of a file is outside the model's vocabulary. The file is wrong then, not the model.
+func checkTokens(path string, t *golden.Tokens, m *runtime.Model) error {
+	i := slices.IndexFunc(t.IDs, func(id int32) bool { return int64(id) >= m.Config.VocabSize })
+	if i < 0 {
+		return nil
+	}
+	place := fmt.Sprintf("token %d", i%t.Length)
+	if t.Batch > 1 {
+		place += fmt.Sprintf(" of row %d", i/t.Length)
+	}
+	return usagef("--tokens %s: %s is %d, outside the vocabulary of %d", path, place, t.IDs[i], m.Config.VocabSize).
+		advise("give tokens of this model; a fixture of another model has that model's")
 }
 
 // tokenList parses numbers with commas between them. Anything else is the name of a file.
