@@ -122,7 +122,7 @@ func printSide(b *strings.Builder, letter string, s *diff.Side) {
 	if s.Step != "" {
 		parts = []string{"step " + printable(s.Step), s.InLayout()}
 	}
-	parts = append(parts, plural(int64(s.Tensors), "tensor"), plural(s.Parameters, "parameter"), size(s.Bytes))
+	parts = append(parts, s.CountTensors(), plural(s.Parameters, "parameter"), size(s.Bytes))
 	if s.Quantized != "" {
 		parts = append(parts, "quantised: "+printable(s.Quantized))
 	}

@@ -64,6 +64,7 @@ type differ struct {
 	options  Options
 	copies   copies
 	a, b     *side
+	stored   [2]int       // tensors of the checkpoints, as their files have them
 	pairs    []*pair      // A's tensors in order, and then those that only B has
 	moved    *MovedLayers // nil if layers of one number belong together
 	result   *Result
@@ -80,6 +81,7 @@ func newDiffer(o Options) *differ {
 
 func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, error) {
 	for i, c := range []*tensor.Checkpoint{a, b} {
+		d.stored[i] = len(c.Tensors())
 		for _, note := range c.Notes {
 			d.note("%c: %s", 'A'+i, note)
 		}

@@ -103,6 +103,11 @@ func (d *differ) finish() {
 		p.a, p.b, p.details = nil, nil, nil // so that their memory can be used for the entries
 	}
 	d.pairs = nil
+	for i, s := range []*Side{&r.A, &r.B} {
+		if d.stored[i] != s.Tensors && len(d.options.Only) == 0 {
+			s.Stored = d.stored[i]
+		}
+	}
 	sortEntries(r.Tensors)
 	r.summarize()
 }

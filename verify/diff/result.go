@@ -100,6 +100,9 @@ type Side struct {
 	Parameters int64  `json:"parameters"`          // their elements
 	Bytes      int64  `json:"bytes"`               // their size
 
+	// Tensors of the checkpoint, if another number was compared, in another layout or dequantised; not if patterns chose tensors.
+	Stored int `json:"stored_tensors,omitempty"`
+
 	Digest     string   `json:"-"` // of the weights, as runtime.DigestOf has it; "" if the caller has not set it
 	ConfigFile string   `json:"-"` // digest of config.json; "" if there is none, or if the caller has not set it
 	BlockTypes []string `json:"-"` // kinds of the blocks of a model of the family, nil for others
@@ -111,6 +114,14 @@ func (s *Side) InLayout() string {
 		return s.Format
 	}
 	return s.Format + ", " + s.Layout + " layout"
+}
+
+// CountTensors returns the number of tensors that the checkpoint has, and as how many they were compared if that is another.
+func (s *Side) CountTensors() string {
+	if s.Stored == 0 {
+		return text.Count(s.Tensors, "tensor")
+	}
+	return text.Count(s.Stored, "tensor") + ", compared as " + text.Grouped(int64(s.Tensors))
 }
 
 // Summary counts tensors by their status.

@@ -224,6 +224,11 @@ func TestTablesOfDiff(t *testing.T) {
 			t.Errorf("%q: %s", layout, got)
 		}
 	}
+	for stored, want := range map[int]string{0: "1,099 tensors, ", 89: "89 tensors, compared as 1,099, "} {
+		if got := sideSubject("A", &diff.Side{Tensors: 1099, Stored: stored}).Facts[1].Value; !strings.HasPrefix(got, want) {
+			t.Errorf("%d: %s", stored, got)
+		}
+	}
 }
 
 // A fault stands with the finding that causes it, and not with one of another check; only a page with failures describes them.
