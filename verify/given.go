@@ -368,12 +368,21 @@ func noteMadeWith(r *run) {
 	}
 }
 
-// noteRecorded notes which settings were taken from the record of the conversion. Nothing proves them, but a recording may disprove one.
+// noteRecorded notes which settings were taken from the record of the source or of the conversion. Nothing proves them, but a recording may disprove one.
 func noteRecorded(r *run) {
-	if r.recorded == nil {
-		return
+	if r.recorded != nil {
+		noteRecordedBy(r, r.recorded, filepath.Base(r.record.path), r.record.Settings, "the source does not state", "the conversion has to be made again")
 	}
-	v, known, file := r.verdict, r.record.Settings, filepath.Base(r.record.path)
+	if p := r.plan; p != nil && len(p.SettingsRecorded) > 0 {
+		known := &manifest.Settings{AttentionWindow: p.Config.AttentionWindow, LogitsSoftCap: manifest.Float(p.Config.LogitsSoftCap), EmbeddingScale: p.Config.EmbeddingScale}
+		file := filepath.Base(recordOf(r.sourceModel).path) + " of the source"
+		noteRecordedBy(r, p.SettingsRecorded, file, known, "its tensors do not show", "that file does not state what the model was made with")
+	}
+}
+
+// noteRecordedBy notes the settings that a file records. lack is what the source does not do with them, and wrong what follows if the recording is right.
+func noteRecordedBy(r *run, names []string, file string, known *manifest.Settings, lack, wrong string) {
+	v := r.verdict
 	values := map[logits.SettingName]any{logits.WindowSetting: known.AttentionWindow, logits.SoftCapSetting: float64(known.LogitsSoftCap), logits.ScaleSetting: known.EmbeddingScale}
 	made := map[logits.SettingName]string{} // how the recording was, by the settings that it disproves
 	for _, l := range v.Logits {
@@ -384,17 +393,17 @@ func noteRecorded(r *run) {
 		}
 	}
 	var unproven []string
-	for _, recorded := range r.recorded {
+	for _, recorded := range names {
 		name := logits.SettingName(recorded)
 		shown := fmt.Sprintf("%s %v", words(name), values[name])
 		if made[name] == "" {
 			unproven = append(unproven, shown)
 			continue
 		}
-		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, but the recording was made %s: if it is of this model, the conversion has to be made again", shown, file, made[name]))
+		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, but the recording was made %s: if it is of this model, %s", shown, file, made[name], wrong))
 	}
 	if unproven != nil {
-		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, not proven, because the source does not state %s", strings.Join(unproven, ", "), file, them(len(unproven))))
+		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, not proven, because %s %s", strings.Join(unproven, ", "), file, lack, them(len(unproven))))
 	}
 }
 

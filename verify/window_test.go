@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"bytes"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,4 +138,34 @@ func TestRecordedSettingDisproved(t *testing.T) {
 			t.Errorf("%s, %s: %s", tt.converted, tt.recording, w)
 		}
 	}
+}
+
+// The settings that only the record of the source states are named, with that file; a recording may disprove one of them too.
+func TestSourceRecorded(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	dir := filepath.Join(c.Dir, "hf")
+	_, source := convertTiny(t, "source.pt", convert.Options{To: convert.ToTorch, Settings: settingsOf(8, 30, true)})
+	const unproven = ": as source.pt.conversion.json of the source records, not proven, because its tensors do not show them"
+	all := []string{"attention window 8, logits soft cap 30, embedding scale true" + unproven}
+	wrong := []string{"attention window 64: as source.pt.conversion.json of the source records, but the recording was made with 8: if it is of this model, that file does not state what the model was made with", "logits soft cap 30, embedding scale true" + unproven}
+	check := func(recording string, want []string) {
+		t.Helper()
+		o := Options{}
+		if recording != "" {
+			o.Golden = c.Recording(recording)
+		}
+		v, err := verifyFiles(t, source, dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.DeleteFunc(slices.Clone(v.Notes), func(n string) bool { return !strings.Contains(n, "conversion.json") }); !slices.Equal(got, want) || len(v.Settings.Recorded) != 3 {
+			t.Errorf("%q: %q, want %q", recording, got, want)
+		}
+	}
+	check("", all)
+	check("jax", all)
+	rewrite(t, source+".conversion.json", func(text []byte) []byte {
+		return bytes.Replace(text, []byte(`"attention_window": 8`), []byte(`"attention_window": 64`), 1)
+	})
+	check("jax", wrong)
 }
