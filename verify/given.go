@@ -403,8 +403,27 @@ func noteRecordedBy(r *run, names []string, file string, known *manifest.Setting
 		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, but the recording was made %s: if it is of this model, %s", shown, file, made[name], wrong))
 	}
 	if unproven != nil {
-		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, not proven, because %s %s", strings.Join(unproven, ", "), file, lack, them(len(unproven))))
+		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, not proven, because %s %s", strings.Join(unproven, ", "), file, lack, them(len(unproven)))+matchedWith(v, names))
 	}
+}
+
+// matchedWith says what a recording of an original shows of settings with which the model matches it, and what it does not: values that are close
+// change less than rounding does, and a window that no document reaches beyond changes nothing. It is "" if the model does not match all recordings.
+func matchedWith(v *Verdict, names []string) string {
+	for _, l := range v.Logits {
+		if !l.OK || l.Semantics != reference.Original.String() {
+			return ""
+		}
+	}
+	if len(v.Logits) == 0 {
+		return ""
+	}
+	l, with := v.Logits[0], them(len(names))
+	said := fmt.Sprintf("; with %s, the model matches what %s recorded, as it would with values that change every output by less than rounding", with, l.Implementation)
+	if slices.Contains(names, string(logits.WindowSetting)) && l.Window > 0 && runtime.LongestDocument(l.Passes) <= l.Window {
+		said += ", or with another attention window, because no recorded document is longer than it"
+	}
+	return said
 }
 
 // words is the name of a setting in a sentence.

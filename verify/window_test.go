@@ -163,9 +163,37 @@ func TestSourceRecorded(t *testing.T) {
 		}
 	}
 	check("", all)
-	check("jax", all)
+	check("jax", []string{all[0] + "; with them, the model matches what google-deepmind/recurrentgemma jax recorded, as it would with values that change every output by less than rounding"})
 	rewrite(t, source+".conversion.json", func(text []byte) []byte {
 		return bytes.Replace(text, []byte(`"attention_window": 8`), []byte(`"attention_window": 64`), 1)
 	})
 	check("jax", wrong)
+}
+
+// Beside settings that only a record states, it is said what a recording of an original that the model matches shows of them, and what it does not.
+func TestRecordedSettingsMatch(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	original, right := convertTiny(t, "right", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+	_, wide := convertTiny(t, "wide", convert.Options{To: convert.ToHF, Settings: settingsOf(64, 30, true)})
+	short := recordFixture(t, original, settingsOf(16, 30, true), reference.Original) // 12 tokens
+	const unproven = ": as conversion.json records, not proven, because the source does not state "
+	const matched, by, longer = "; with them, the model matches what ", " recorded, as it would with values that change every output by less than rounding", ", or with another attention window, because no recorded document is longer than it"
+	const others = "logits soft cap 30, embedding scale true" + unproven + "them"
+	window := settingsOf(64, 0, false).AttentionWindow
+	for _, tt := range []struct {
+		converted, recording string
+		given                model.Settings
+		note                 string
+	}{
+		{right, c.Recording("jax"), model.Settings{}, "attention window 8, " + others + matched + "google-deepmind/recurrentgemma jax" + by},
+		{wide, short, model.Settings{}, "attention window 64, " + others + matched + "griffin" + by + longer},
+		{wide, short, model.Settings{AttentionWindow: window}, others + matched + "griffin" + by},
+		{right, c.Recording("hf4"), model.Settings{}, "attention window 8, " + others},
+		{wide, c.Recording("jax"), model.Settings{}, others},
+	} {
+		v, err := verifyFiles(t, original, tt.converted, Options{Golden: tt.recording, Settings: tt.given})
+		if err != nil || !slices.Contains(v.Notes, tt.note) {
+			t.Errorf("%s: %q, want %q; %v", tt.recording, v.Notes, tt.note, err)
+		}
+	}
 }
