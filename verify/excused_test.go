@@ -144,7 +144,7 @@ func TestAnswerOfComputedLogits(t *testing.T) {
 	}
 }
 
-// Faults of different weights are told apart while they are few.
+// A few faults of different weights are listed each by itself.
 func TestFaultsOfManyWeights(t *testing.T) {
 	for n, want := range map[int]int{1: 1, 4: 4, 5: 1, 9: 1} {
 		v := &Verdict{Source: &Subject{Path: "a"}, Converted: &Subject{Path: "b"}, Weights: &WeightsSection{}}
@@ -249,15 +249,7 @@ func TestRefusalsAlone(t *testing.T) {
 		{`"dtype": "bfloat16"`, `"dtype": {"": "bf16"}`, `dtype: "bf16", not a floating-point type of torch`},
 		{`"use_cache": true`, `"quantization_config": null`, ""},
 	} {
-		dir := t.TempDir()
-		if err := os.CopyFS(dir, os.DirFS(filepath.Join(c.Dir, "hf"))); err != nil {
-			t.Fatal(err)
-		}
-		rewrite(t, filepath.Join(dir, "config.json"), replaced(tt.from, tt.to))
-		v, err := verifyAlone(t, dir, Options{Golden: c.Recording("hf5")})
-		if err != nil {
-			t.Fatal(err)
-		}
+		v := verifyEdited(t, c, tt.from, tt.to)
 		got := ""
 		if v.Config != nil {
 			got = textsOf(v.Config.Findings)

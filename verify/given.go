@@ -218,8 +218,8 @@ func nextTrust(r *run) trust {
 	return r.trust
 }
 
-// windowAgrees reports whether a setting is the attention window, and the original may have one with which both the recording and the files of the
-// conversion are right: a recording of a runtime, and a config.json of which nothing records how it was made, may have one more.
+// windowAgrees reports whether a setting is the attention window, and one window of the original explains both the recording and the files of the
+// conversion. A recording made by a runtime may have one more than the original, and so may a config.json that no conversion.json describes.
 func windowAgrees(r *run, l *logits.Result, s *logits.Setting) bool {
 	recorded, err := strconv.ParseInt(s.Recorded, 10, 64)
 	if err != nil || s.Name != logits.WindowSetting || r.convertedModel == nil {

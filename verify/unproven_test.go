@@ -286,15 +286,7 @@ func TestConfigAlone(t *testing.T) {
 		{`"use_cache": true`, `"is_encoder_decoder": true`, "is_encoder_decoder: true, which should not be there; generate() fails in transformers 4.57 and 5.23", ""},
 		{`"use_cache": true`, `"rope_theta": 1e6`, "", "config.json: rope_theta is 10000 for transformers 5.23"},
 	} {
-		dir := t.TempDir()
-		if err := os.CopyFS(dir, os.DirFS(filepath.Join(c.Dir, "hf"))); err != nil {
-			t.Fatal(err)
-		}
-		rewrite(t, filepath.Join(dir, "config.json"), replaced(tt.from, tt.to))
-		v, err := verifyAlone(t, dir, Options{Golden: c.Recording("hf5")})
-		if err != nil {
-			t.Fatal(err)
-		}
+		v := verifyEdited(t, c, tt.from, tt.to)
 		got := ""
 		if v.Config != nil {
 			all := v.Config.Findings.All()
@@ -307,4 +299,19 @@ func TestConfigAlone(t *testing.T) {
 			t.Errorf("%s: %q", tt.to, notes)
 		}
 	}
+}
+
+// verifyEdited verifies the Hugging Face directory of a case against a recording of it, after an edit of its config.json.
+func verifyEdited(t *testing.T, c *cases.Case, from, to string) *Verdict {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(c.Dir, "hf"))); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, filepath.Join(dir, "config.json"), replaced(from, to))
+	v, err := verifyAlone(t, dir, Options{Golden: c.Recording("hf5")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/internal/foreign"
 )
 
-// What is expected of which a mistake is explained.
+// What is expected at a place, as errors say it. The mistakes that people make there are explained.
 const (
 	aKey   = "a key"
 	aComma = "a comma"

@@ -81,7 +81,7 @@ func TestPairedTensorIsNoCopy(t *testing.T) {
 	}
 }
 
-// Layers behind those that belong together, of which one side alone has copies, are not said to be lacking: they are compared by their numbers.
+// If the last layers of one side are copies of others, those of the other side are compared with them by their numbers, and are not called missing.
 func TestCopiesBehindOtherLayers(t *testing.T) {
 	r, err := Diff(t.Context(), layered(t, "", 1, 2, 9), layered(t, "", 1, 2, 1, 2), Options{})
 	if err != nil || strings.Join(r.Notes, "|") != "layers 2, 3 of B are copies of layers 0, 1 of A" {
@@ -91,7 +91,7 @@ func TestCopiesBehindOtherLayers(t *testing.T) {
 
 // As many layers as are sampled at most, and one more.
 func TestMostLayersThatAreSampled(t *testing.T) {
-	// of returns n layers, the last of which are so many that are nearly those of the other side, behind layers of zeros.
+	// of returns n layers: zeros at first, and at the end some that are nearly those of the other side.
 	of := func(n, alike int, noise float64) *tensor.Checkpoint {
 		layers := make([][]float64, n)
 		for i := range layers {

@@ -22,7 +22,7 @@ func TestKeptSettings(t *testing.T) {
 	}
 }
 
-// What is called likely other weights is what no output is near to; other weights are told by their digest.
+// A recording is called likely of other weights if no output is near to it. With a digest, the digest decides.
 func TestUnlikeWeights(t *testing.T) {
 	for _, tt := range []struct {
 		fault  Fault

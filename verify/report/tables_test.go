@@ -73,7 +73,7 @@ func TestSettingsTable(t *testing.T) {
 	}
 }
 
-// A tensor that is missing has no name in the conversion, and one of which nothing was compared no number of elements.
+// The row of a missing tensor has no name in the conversion. The row of a tensor that was not compared has no number of elements.
 func TestFindingsTable(t *testing.T) {
 	for _, tt := range []struct {
 		f    verify.Finding

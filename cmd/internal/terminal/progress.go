@@ -31,7 +31,6 @@ type Progress struct {
 	done    int64
 	shown   time.Time // when the last line was written
 	samples []sample  // one a second at the most, over rateOver
-	columns int       // of the line that is on the terminal
 }
 
 type sample struct {
@@ -89,7 +88,6 @@ func (p *Progress) Done() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	Clear(p.w)
-	p.columns = 0
 }
 
 // shown is how many columns of a line of progress are on the terminal.
@@ -120,9 +118,7 @@ func (p *Progress) set(n int64) {
 	}
 	columns, _ := width(p.w)
 	line := p.line(columns-1, rate) // a full line would begin the next one
-	fmt.Fprintf(p.w, "\r%-*s", p.columns, line)
-	p.columns = len(line)
-	shown.Store(int64(p.columns))
+	fmt.Fprintf(p.w, "\r%-*s", shown.Swap(int64(len(line))), line)
 }
 
 // rate returns what was done a second in the last rateOver, and remembers the present.
