@@ -49,13 +49,15 @@ const FalseAlarms = 1e-4
 const (
 	minRuns   = 3
 	maxRuns   = 12
+	minErrors = 48      // at a site, of few tokens: then there are more runs than maxRuns
 	runBudget = 1 << 40 // multiplications of all runs together
 )
 
 // legalRuns returns arithmetics that an implementation may legally use in a precision: plain first, in bfloat16 with and
 // without rounding within chains of operations, and each with another order of sums.
 func legalRuns(p reference.Precision, tokens int, parameters int64) []reference.Arithmetic {
-	n := int(min(maxRuns, max(minRuns, runBudget/max(1, int64(tokens)*parameters))))
+	most := int64(max(maxRuns, minErrors/max(1, tokens)))
+	n := int(min(most, max(minRuns, runBudget/max(1, int64(tokens)*parameters))))
 	runs := make([]reference.Arithmetic, n)
 	for i := range runs {
 		runs[i] = reference.Arithmetic{Precision: p, Order: uint64(i), Fused: p == reference.BFloat16 && i%2 == 1}
@@ -100,7 +102,8 @@ func (e *Envelope) allowed(s *siteErrors, token int) [2]float64 {
 	if s.fed {
 		f = e.Fed
 	}
-	return [2]float64{float64(f.RMS) * s.rmsScale[token], float64(f.Max) * s.maxScale[token]}
+	least := s.least[token]
+	return [2]float64{math.Max(float64(f.RMS)*s.rmsScale[token], least[0]), math.Max(float64(f.Max)*s.maxScale[token], least[1])}
 }
 
 func (e *Envelope) factors(sites []*siteErrors, fed bool) Factors {

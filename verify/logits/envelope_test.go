@@ -180,6 +180,7 @@ type seedCase struct {
 	positions []int32
 	packed    []int32
 	batch     int
+	options   golden.RecordOptions
 }
 
 func seedCases(t *testing.T) []seedCase {
@@ -189,7 +190,8 @@ func seedCases(t *testing.T) []seedCase {
 		m := f.Model(t, f.Checkpoints(t)[0])
 		for _, p := range []reference.Precision{reference.Float32, reference.BFloat16, reference.Float64} {
 			tokens, positions, packed, batch := trialTokens(m)
-			all = append(all, seedCase{name, m, p, tokens, positions, packed, batch})
+			all = append(all, seedCase{name, m, p, tokens, positions, packed, batch, golden.RecordOptions{}},
+				seedCase{name + ", logits of one token", m, p, make([]int32, 1), make([]int32, 1), nil, 1, golden.RecordOptions{LogitsOnly: true}})
 		}
 	}
 	return all
@@ -204,7 +206,7 @@ func (s *seedCase) fixtureOf(t *testing.T, a reference.Arithmetic, seed int) *go
 	for range s.tokens {
 		tokens.IDs = append(tokens.IDs, rng.Int32N(int32(s.model.Config.VocabSize)))
 	}
-	if _, err := golden.Record(t.Context(), path, s.model.Reference(reference.Original, a), tokens, golden.RecordOptions{}); err != nil {
+	if _, err := golden.Record(t.Context(), path, s.model.Reference(reference.Original, a), tokens, s.options); err != nil {
 		t.Fatal(err)
 	}
 	g, err := golden.Open(path)

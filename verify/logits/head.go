@@ -139,6 +139,7 @@ func (h *headRuns) addFixture(s *siteErrors, first, n int, truth *reference.Acti
 	values := make([]float32, truth.Width)
 	for i := range n {
 		t, y := first+i, tokenOf(truth, i).Float64
+		s.spacings[t] = spacingOf(y)
 		p, inPass := in.passOf(t), in.inPass(t)
 		if p.Width(s.name) != 0 {
 			if err := p.ReadAt(values, s.name, inPass*truth.Width); err != nil {

@@ -17,7 +17,7 @@ import (
 func headTrialOf(t *testing.T, m *runtime.Model, g *golden.Fixture, site string, allowed float64) *headTrial {
 	in := newInput(m, g, nil)
 	scale := slices.Repeat([]float64{allowed}, len(in.tokens))
-	l := &localiser{ctx: t.Context(), in: in, measured: &measurements{sites: []*siteErrors{{name: site, fed: true, rmsScale: scale, maxScale: scale}}},
+	l := &localiser{ctx: t.Context(), in: in, measured: &measurements{sites: []*siteErrors{{name: site, fed: true, rmsScale: scale, maxScale: scale, least: make([][2]float64, len(scale))}}},
 		judged: &judgement{envelope: &Envelope{Fed: Factors{1, 1}}}, reference: m.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})}
 	return &headTrial{l, &Fault{Block: in.blocks(), Kind: LogitsFault, Site: site, Worst: Location{Row: 1, Token: 5}, Tensors: []string{"head"}}}
 }

@@ -89,7 +89,10 @@ func TestLegalRuns(t *testing.T) {
 		described  string
 	}{
 		{reference.Float32, 96, 20000, reference.Arithmetic{Precision: reference.Float32, Order: 11}, "float32, order 11"},
-		{reference.BFloat16, 1, 0, reference.Arithmetic{Precision: reference.BFloat16, Order: 11, Fused: true}, "bfloat16, chains rounded once, order 11"},
+		{reference.BFloat16, 1, 0, reference.Arithmetic{Precision: reference.BFloat16, Order: 47, Fused: true}, "bfloat16, chains rounded once, order 47"},
+		{reference.Float32, 3, 0, reference.Arithmetic{Precision: reference.Float32, Order: 15}, "float32, order 15"},
+		{reference.Float32, 5, 0, reference.Arithmetic{Precision: reference.Float32, Order: 11}, "float32, order 11"},
+		{reference.Float32, 1, 1 << 37, reference.Arithmetic{Precision: reference.Float32, Order: 7}, "float32, order 7"},
 		{reference.Float32, 1 << 10, 1 << 28, reference.Arithmetic{Precision: reference.Float32, Order: 3}, "float32, order 3"},
 		{reference.BFloat16, 1 << 20, 1 << 32, reference.Arithmetic{Precision: reference.BFloat16, Order: 2}, "bfloat16, order 2"},
 	} {
@@ -116,7 +119,8 @@ func TestAppendQuotient(t *testing.T) {
 // sites that are compared bit for bit. Comparisons are the tokens that the fixture has, decoding included.
 func TestNewEnvelope(t *testing.T) {
 	site := func(fed, exact bool, scale float64) *siteErrors {
-		s := &siteErrors{fed: fed, exact: exact, fixture: make([]*TokenError, 200)}
+		s := newSiteErrors("", fed, 200, 0)
+		s.exact = exact
 		for run := range 3 {
 			var errors []TokenError
 			for i := range s.fixture {
@@ -136,7 +140,7 @@ func TestNewEnvelope(t *testing.T) {
 	chain.decode = []*TokenError{nil, {}, {}}
 	m := &measurements{arithmetics: legalRuns(reference.Float32, 1, 1), sites: []*siteErrors{exact, chain, fed}}
 	e := newEnvelope(m)
-	if e.Comparisons != 8 || len(e.Runs) != 12 || e.Runs[1] != "float32, order 1" || e.FalseAlarms != FalseAlarms {
+	if e.Comparisons != 8 || len(e.Runs) != 48 || e.Runs[1] != "float32, order 1" || e.FalseAlarms != FalseAlarms {
 		t.Errorf("%+v", e)
 	}
 	if !(e.Fed.RMS > e.Chain.RMS) || e.Fed.Max != e.Chain.Max || !(e.Chain.RMS > 1) || !(e.Chain.Max > e.Chain.RMS) {
@@ -151,6 +155,10 @@ func TestNewEnvelope(t *testing.T) {
 	if a, b := e.allowed(chain, 1), e.allowed(fed, 1); a != [2]float64{20, 300} || b != [2]float64{50, 700} {
 		t.Errorf("allowed %v and %v", a, b)
 	}
+	chain.least[1], fed.least[1] = [2]float64{20.5, 299}, [2]float64{49, 701}
+	if a, b := e.allowed(chain, 1), e.allowed(fed, 1); a != [2]float64{20.5, 300} || b != [2]float64{50, 701} {
+		t.Errorf("allowed %v and %v", a, b)
+	}
 }
 
 // A result is outside if one token's error is above what is allowed. The first such token and the worst one are named, by
@@ -158,7 +166,8 @@ func TestNewEnvelope(t *testing.T) {
 func TestJudgement(t *testing.T) {
 	in := &input{length: 3, positions: []int32{0, 1, 2, 0, 1, 0, 0, 1, 2, 3, 4, 5}}
 	j := &judgement{envelope: &Envelope{Chain: Factors{1, 1}, Fed: Factors{2, 2}}, ok: true}
-	s := &siteErrors{name: "hidden.1", rmsScale: slices.Repeat([]float64{1}, 12), maxScale: slices.Repeat([]float64{1}, 12)}
+	s := newSiteErrors("hidden.1", false, 12, 0)
+	s.rmsScale, s.maxScale = slices.Repeat([]float64{1}, 12), slices.Repeat([]float64{1}, 12)
 	s.rmsScale[9], s.maxScale[9] = 10, 10
 	error := func(rms float64, channel int) *TokenError {
 		return &TokenError{RMS: rms, Max: rms / 2, Channel: channel, Largest: 10 * rms}
@@ -214,7 +223,8 @@ func TestJudgement(t *testing.T) {
 // All passes of a fixture are judged, each by its own tokens.
 func TestJudge(t *testing.T) {
 	in := &input{length: 2, positions: []int32{0, 1, 0, 1}, fixture: &golden.Fixture{Passes: []golden.Pass{{Batch: 1, Length: 2}, {Name: "packed", Batch: 1, Length: 2}}}}
-	s := &siteErrors{name: "logits", runs: [][]TokenError{{{}, {}, {}, {}}}, rmsScale: []float64{1, 1, 1, 1}, maxScale: []float64{1, 1, 1, 1}}
+	s := newSiteErrors("logits", false, 4, 0)
+	s.runs, s.rmsScale, s.maxScale = [][]TokenError{{{}, {}, {}, {}}}, []float64{1, 1, 1, 1}, []float64{1, 1, 1, 1}
 	s.fixture = []*TokenError{{RMS: 0.25}, {RMS: 0.5}, {RMS: 0.125}, {RMS: 2}}
 	s.decode = []*TokenError{nil, {RMS: 3}, nil, nil}
 	j := judge(in, &measurements{sites: []*siteErrors{s}})

@@ -49,7 +49,7 @@ func TestRivals(t *testing.T) {
 				for seed := range seeds {
 					for which, recorded := range map[string]*runtime.Model{"own": &own, "usual": &usual} {
 						tokens, positions, packed, batch := trialTokens(recorded)
-						s := seedCase{name, recorded, p, tokens, positions, packed, batch}
+						s := seedCase{name, recorded, p, tokens, positions, packed, batch, golden.RecordOptions{}}
 						g := s.fixtureOf(t, reference.Arithmetic{Precision: p, Order: uint64(7000 + seed), Fused: p == reference.BFloat16 && seed%3 == 0}, seed)
 						r := compareWith(t, &own, g)
 						g.Close()

@@ -63,7 +63,7 @@ func measure(ctx context.Context, in *input, rivals []*rival) (*measurements, er
 		return nil, err
 	}
 	for _, s := range m.sites {
-		s.rmsScale, s.maxScale = s.scales(-1)
+		s.setLimits(m.arithmetics[0].Precision)
 	}
 	return m, nil
 }

@@ -20,11 +20,13 @@ type siteErrors struct {
 
 	notFinite recordedNotFinite
 
-	rmsScale, maxScale []float64 // by token: what errors of legal runs usually are
+	rmsScale, maxScale []float64    // by token: what errors of legal runs usually are
+	spacings           []spacing    // by token
+	least              [][2]float64 // by token: the RMS and the Max that are allowed in any case, the next number beyond those of the legal runs
 }
 
 func newSiteErrors(name string, fed bool, tokens, runs int) *siteErrors {
-	return &siteErrors{name: name, fed: fed, fixture: make([]*TokenError, tokens), runs: make([][]TokenError, runs)}
+	return &siteErrors{name: name, fed: fed, fixture: make([]*TokenError, tokens), runs: make([][]TokenError, runs), spacings: make([]spacing, tokens), least: make([][2]float64, tokens)}
 }
 
 // add sets the errors of all tokens.
@@ -36,6 +38,7 @@ func (s *siteErrors) add(fixture *fixtureValues, truth *reference.Activations, r
 			s.fixture[t] = &e
 			s.notFinite.add(t, x, y, false)
 		}
+		s.spacings[t] = spacingOf(y)
 		for k, run := range runs {
 			s.runs[k] = append(s.runs[k], tokenError(asRecorded(tokenOf(run, t)), y))
 		}
@@ -45,6 +48,17 @@ func (s *siteErrors) add(fixture *fixtureValues, truth *reference.Activations, r
 // finite reports whether the fixture's errors are.
 func (s *siteErrors) finite() bool {
 	return !slices.ContainsFunc(s.fixture, func(e *TokenError) bool { return e != nil && math.IsNaN(e.Largest-e.Largest) })
+}
+
+// setLimits sets what errors usually are, and what they may be at least, by all legal runs, which have a precision.
+func (s *siteErrors) setLimits(p reference.Precision) {
+	s.rmsScale, s.maxScale = s.scales(-1)
+	for t := range s.least {
+		for _, run := range s.runs {
+			rms, max := s.spacings[t].in(p).next(run[t])
+			s.least[t] = [2]float64{math.Max(s.least[t][0], rms), math.Max(s.least[t][1], max)}
+		}
+	}
 }
 
 // scales returns what errors usually are at each token, by all runs but one (-1: by all).

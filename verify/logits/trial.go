@@ -138,7 +138,7 @@ func (t *trial) measure() error {
 	}
 	t.errors = newSiteErrors(t.errors.name, true, len(t.l.in.tokens), len(runs))
 	t.errors.add(t.fixture, truth, runs)
-	t.errors.rmsScale, t.errors.maxScale = t.errors.scales(-1)
+	t.errors.setLimits(t.l.measured.arithmetics[0].Precision)
 	return nil
 }
 
