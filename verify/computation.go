@@ -68,7 +68,7 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 			window = w
 			if r.plan.SettingsKnown {
 				window = w.For(r.plan.Config.AttentionWindow)
-				if window != w && c.source.Evidence != runtime.FromManifest && r.sourceModel.Layout == model.HuggingFace {
+				if (window != w || w.Source == runtime.Assumed && w.Matches == "") && c.source.Evidence != runtime.FromManifest && r.sourceModel.Layout == model.HuggingFace {
 					window = c.windowBeside(w)
 				}
 			}
@@ -95,20 +95,28 @@ func (r *run) recordedOriginal(source *runtime.Model) *runtime.Model {
 	return source.WithOriginal(source.Original.AttentionWindow, source.Original.LogitsSoftCap, evidence)
 }
 
-// windowBeside returns the window of a conversion whose source is a Hugging Face directory with another, where nothing but a recording or the record
-// of the conversion may say which of them is the original's, and whether one of them is one more.
+// windowBeside returns the window of a conversion whose source is a Hugging Face directory, where nothing but a recording or the record of the
+// conversion may say whether it is the original's, or that of the source, or one more.
 func (c *computation) windowBeside(w *runtime.Window) *runtime.Window {
-	if c.source.Evidence == runtime.FromFixture {
-		return w.For(c.source.Original.AttentionWindow)
-	}
-	if w.Source == runtime.FromManifest {
-		recorded := *w
-		recorded.Summary = fmt.Sprintf("attention_window_size is %d, and that of the source %d: %s records %d for the original's window", w.Written, c.source.Config.AttentionWindow, manifest.Name, w.Original)
-		return &recorded
-	}
+	own, record, source := w.For(c.run.plan.Config.AttentionWindow) == w, &c.run.record, c.source.Config.AttentionWindow
 	beside := *w
-	beside.Source, beside.Matches = runtime.Assumed, ""
-	beside.Summary = fmt.Sprintf("attention_window_size is %d, and that of the source %d: nothing says which of them is the original's window, or one more", w.Written, c.source.Config.AttentionWindow)
+	switch {
+	case c.source.Evidence == runtime.FromFixture:
+		return w.For(c.source.Original.AttentionWindow)
+	case w.Source == runtime.FromFixture:
+		return w
+	case record.Record != nil && record.Settings != nil && record.Layout == c.run.plan.Layout.String() && recordedWindow(record.Record) == w.Written:
+		beside.Source, beside.Original, beside.Matches = runtime.FromManifest, record.Settings.AttentionWindow, ""
+		if beside.Original < w.Written {
+			beside.Matches = runtime.Transformers5.Name
+		}
+		beside.Summary = fmt.Sprintf("attention_window_size is %d, and that of the source %d: %s records %d for the original's window", w.Written, source, manifest.Name, beside.Original)
+	case own:
+		return w
+	default:
+		beside.Source, beside.Matches = runtime.Assumed, ""
+		beside.Summary = fmt.Sprintf("attention_window_size is %d, and that of the source %d: nothing says which of them is the original's window, or one more", w.Written, source)
+	}
 	return &beside
 }
 

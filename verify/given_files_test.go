@@ -72,6 +72,11 @@ func TestWindowsOfTwoDirectories(t *testing.T) {
 			"attention_window_size is 6, neither the original's window of 8 nor one more"},
 		{"another, as recorded", convert.Options{}, convert.Options{Settings: settingsOf(6, 30, true)}, [2]bool{false, true}, 6, runtime.FromManifest,
 			"attention_window_size is 6, and that of the source 8: conversion.json records 6 for the original's window"},
+		{"one more than another, as recorded", convert.Options{}, convert.Options{Settings: settingsOf(9, 30, true), MatchRuntime: convert.Transformers5}, [2]bool{false, true}, 9, runtime.FromManifest,
+			"attention_window_size is 10, and that of the source 8: conversion.json records 9 for the original's window"},
+		{"one more in both, as recorded", convert.Options{MatchRuntime: convert.Transformers5}, convert.Options{MatchRuntime: convert.Transformers5}, [2]bool{false, true}, 8, runtime.FromManifest,
+			"attention_window_size is 9, and that of the source 9: conversion.json records 8 for the original's window"},
+		{"one more in both, of which nothing is known", convert.Options{MatchRuntime: convert.Transformers5}, convert.Options{MatchRuntime: convert.Transformers5}, [2]bool{}, 9, runtime.Assumed, "attention_window_size is 9" + isTaken},
 	} {
 		var dirs [2]string
 		for i, o := range []convert.Options{tt.source, tt.made} {
@@ -86,7 +91,7 @@ func TestWindowsOfTwoDirectories(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if w := v.Window; w.Original != tt.original || w.Source != tt.evidence || w.Summary != tt.summary {
+		if w := v.Window; w.Original != tt.original || w.Source != tt.evidence || w.Summary != tt.summary || (w.Matches != "") != (w.Source == runtime.FromManifest && w.Written > w.Original) {
 			t.Errorf("%s: %+v", tt.name, w)
 		}
 	}
