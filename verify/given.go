@@ -368,15 +368,23 @@ func noteMadeWith(r *run) {
 	}
 }
 
-// noteRecorded notes which settings were taken from the record of the source or of the conversion. Nothing proves them, but a recording may disprove one.
+// noteRecorded notes which settings were taken from the record of the source, of the conversion, or of a checkpoint alone. Nothing proves them, but a recording may disprove one.
 func noteRecorded(r *run) {
 	if r.recorded != nil {
 		noteRecordedBy(r, r.recorded, filepath.Base(r.record.path), r.record.Settings, "the source does not state", "the conversion has to be made again")
 	}
-	if p := r.plan; p != nil && len(p.SettingsRecorded) > 0 {
-		known := &manifest.Settings{AttentionWindow: p.Config.AttentionWindow, LogitsSoftCap: manifest.Float(p.Config.LogitsSoftCap), EmbeddingScale: p.Config.EmbeddingScale}
-		file := filepath.Base(recordOf(r.sourceModel).path) + " of the source"
-		noteRecordedBy(r, p.SettingsRecorded, file, known, "its tensors do not show", "that file does not state what the model was made with")
+	s := r.verdict.Settings
+	if s == nil {
+		return
+	}
+	names, of := s.Recorded, "checkpoint"
+	if r.plan != nil {
+		names, of = r.plan.SettingsRecorded, "source"
+	}
+	if len(names) > 0 {
+		known := &manifest.Settings{AttentionWindow: s.AttentionWindow, LogitsSoftCap: manifest.Float(s.LogitsSoftCap), EmbeddingScale: s.EmbeddingScale}
+		file := filepath.Base(recordOf(r.sourceModel).path) + " of the " + of
+		noteRecordedBy(r, names, file, known, "its tensors do not show", "that file does not state what the model was made with")
 	}
 }
 

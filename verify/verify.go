@@ -171,6 +171,9 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	v := r.verdict
 	v.Source = subject(r.source, r.sourceModel.Layout, r.sourceModel.Prefix)
 	if r.converted == nil {
+		if known, err := r.sourceModel.Configure(r.options.Settings); err == nil && len(known.Recorded) > 0 {
+			v.Settings = settingsBy(&known.Config, known.Preset, known.Recorded)
+		}
 		return nil
 	}
 	if notFound != nil {
@@ -190,10 +193,14 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		v.Adapter = a.Path
 	}
 	if r.plan.SettingsKnown {
-		c := &r.plan.Config
-		v.Settings = &Settings{Preset: r.plan.Preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale, Recorded: append(slices.Clone(r.plan.SettingsRecorded), r.recorded...)}
+		v.Settings = settingsBy(&r.plan.Config, r.plan.Preset, append(slices.Clone(r.plan.SettingsRecorded), r.recorded...))
 	}
 	return nil
+}
+
+// settingsBy returns the settings that a model is judged by.
+func settingsBy(c *model.Config, preset string, recorded []string) *Settings {
+	return &Settings{Preset: preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale, Recorded: recorded}
 }
 
 // noteFormat notes what was found while a checkpoint was opened, such as another one in its directory.

@@ -173,6 +173,30 @@ func TestSourceRecorded(t *testing.T) {
 	check("jax", wrong)
 }
 
+// A checkpoint alone says of settings that only its own record states what a pair says of them, and that they are not proven.
+func TestAloneRecorded(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	_, path := convertTiny(t, "made.pt", convert.Options{To: convert.ToTorch, Settings: settingsOf(8, 30, true)})
+	const others = "logits soft cap 30, embedding scale true: as made.pt.conversion.json of the checkpoint records, not proven, because its tensors do not show them"
+	const matched = "; with them, the model matches what google-deepmind/recurrentgemma jax recorded, as it would with values that change every output by less than rounding"
+	const answer = "the model that was recorded, with settings as recorded, not proven"
+	window := settingsOf(8, 0, false).AttentionWindow
+	check := func(given model.Settings, answer string, recorded int, notes ...string) {
+		t.Helper()
+		v, err := verifyAlone(t, path, Options{Golden: c.Recording("jax"), Settings: given})
+		if err != nil || v.Answer() != answer || !slices.Equal(v.Notes, notes) || (v.Settings == nil) != (recorded == 0) || recorded > 0 && len(v.Settings.Recorded) != recorded {
+			t.Errorf("%s: %q, %+v, %v", v.Answer(), v.Notes, v.Settings, err)
+		}
+	}
+	check(model.Settings{}, answer, 3, "attention window 8, "+others+matched)
+	check(model.Settings{AttentionWindow: window}, answer, 2, others+matched)
+	check(settingsOf(8, 30, true), "the model that was recorded", 0)
+	rewrite(t, path+".conversion.json", replaced(`"attention_window": 8`, `"attention_window": 64`))
+	check(model.Settings{AttentionWindow: window}, answer+", with attention window 8 as given", 2, others+matched)
+	check(model.Settings{}, "not the model that was recorded", 3,
+		"attention window 64: as made.pt.conversion.json of the checkpoint records, but the recording was made with 8: if it is of this model, that file does not state what the model was made with", others)
+}
+
 // Beside settings that only a record states, it is said what a recording of an original that the model matches shows of them, and what it does not.
 func TestRecordedSettingsMatch(t *testing.T) {
 	c := cases.Open(t, "tiny-griffin")

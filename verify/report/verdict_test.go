@@ -356,9 +356,9 @@ func TestUnprovenVerdict(t *testing.T) {
 	facts := &verify.CheckpointFacts{Subject: verify.Subject{Path: "x", Layout: "huggingface"}}
 	given := verify.Finding{Kind: verify.GivenSetting, Field: "attention_window", Want: "8", Got: "9", Of: "conversion", Detail: "config.json of the conversion has 8"}
 	for _, tt := range []struct {
-		converted *verify.CheckpointFacts
-		lead      string
-	}{{facts, "No check found that the checkpoints differ."}, {nil, "neither that it is the one that was recorded."}} {
+		converted    *verify.CheckpointFacts
+		lead, judged string
+	}{{facts, "No check found that the checkpoints differ.", "The source"}, {nil, "neither that it is the one that was recorded.", "The checkpoint"}} {
 		v := &verify.Verdict{Unproven: "the attention window that was given is not the conversion's", Source: &facts.Subject, Facts: &verify.Facts{Source: facts, Converted: tt.converted},
 			Settings: &verify.Settings{AttentionWindow: 8, LogitsSoftCap: 30, Contradicted: []string{"attention window 9"}},
 			Config:   &verify.Section{Summary: "given", Findings: strictjson.Items(given)}}
@@ -368,7 +368,7 @@ func TestUnprovenVerdict(t *testing.T) {
 		html := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })
 		for _, want := range []string{`<div class="verdict open">`, `aria-hidden="true">?</span>Not proven: the attention window that was given is not the conversion`, tt.lead,
 			"<dt>given</dt><dd>9</dd>\n<dt>the conversion has</dt><dd>8</dd>", ">given 9</td>",
-			"The source was judged by what the conversion has: attention window 8, logits soft cap 30, embedding scale false; given: attention window 9."} {
+			tt.judged + " was judged by what the conversion has: attention window 8, logits soft cap 30, embedding scale false; given: attention window 9."} {
 			if !strings.Contains(html, want) {
 				t.Errorf("the page lacks %q", want)
 			}
