@@ -217,7 +217,9 @@ func (f *configField) check(fields map[string]any) []Finding {
 	for _, name := range f.names {
 		got, ok := fields[name]
 		if !ok {
-			continue
+			if got, ok = refusedObject(fields, name); !ok {
+				continue
+			}
 		}
 		present = true
 		shown := showField(got)
@@ -241,6 +243,15 @@ func (f *configField) check(fields map[string]any) []Finding {
 		out = append(out, f.finding(f.names[0], f.missing, shown))
 	}
 	return out
+}
+
+// refusedObject returns an object that transformers refuses as the value of a field. fields has what is in it.
+func refusedObject(fields map[string]any, name string) (object any, ok bool) {
+	if r := refused(fields, name); r != nil {
+		_, ok = r.Value.(map[string]any)
+		object = r.Value
+	}
+	return object, ok
 }
 
 // contradicting finds a value that is the source's, while the tensors of the converted checkpoint, which form a whole model, are others.

@@ -223,6 +223,8 @@ func TestRefusedFields(t *testing.T) {
 		{tied, map[string]any{"tie_word_embeddings": number("0.5")}, `tie_word_embeddings: 0.5, not true; transformers wants bool: ` + only5},
 		{configField{names: []string{"hidden_activation"}, want: "gelu", effect: "e"}, map[string]any{"hidden_activation": []any{"recurrent"}}, `hidden_activation: ["recurrent"], not "gelu"; transformers wants str: ` + only5},
 		{configField{names: []string{"block_types"}, want: []model.BlockType{model.Attention}, effect: "e"}, map[string]any{"block_types": []any{"recurrent", "attention"}}, "block_types: RA, not A; e"},
+		{configField{names: []string{"vocab_size"}, want: int64(128), missing: int64(256000), effect: "e"}, map[string]any{"vocab_size.a": 1}, "vocab_size: an object with a, not 128; transformers wants int: transformers 5.23 does not load the model"},
+		{configField{names: []string{"attention_bias"}, want: false, missing: false, effect: "e"}, map[string]any{"attention_bias.a": 1}, "attention_bias: an object with a, not false; transformers wants bool: transformers 5.23 does not load the model"},
 		{dtype, map[string]any{"dtype": "float16"}, `dtype: "float16", not "bfloat16"; e`},
 		{dtype, map[string]any{"dtype": "bf16"}, `dtype: "bf16", not "bfloat16"; transformers wants a floating-point type of torch: neither transformers 5.23 nor 4.57 loads the model`},
 		{dtype, map[string]any{"dtype": "float16", "torch_dtype": "float32"}, `dtype: "float16", not "bfloat16"; e|torch_dtype: "float32", not "bfloat16"; transformers 5.23 and 4.57 take dtype instead, and older versions this`},

@@ -218,7 +218,9 @@ func (d configs) configOf(s *side, plain bool) (*sideConfig, error) {
 		}
 	}
 	if plain {
-		return plainConfig(raw, refused), nil
+		c := plainConfig(raw, refused)
+		c.foldObjects()
+		return c, nil
 	}
 	h, err := model.Griffin.HuggingFace.Read(source, name) // that of tensors under other names too
 	if err != nil {
@@ -236,7 +238,23 @@ func (d configs) configOf(s *side, plain bool) (*sideConfig, error) {
 	for _, note := range h.Notes {
 		d.note("%s: %s", storage.Path(source, name), note)
 	}
-	return &sideConfig{familyFields(h, raw), true, refused, func(field string) bool { return states(raw, field) }}, nil
+	c := &sideConfig{familyFields(h, raw), true, refused, func(field string) bool { return states(raw, field) }}
+	c.foldObjects()
+	return c, nil
+}
+
+// foldObjects makes one field of an object that transformers refuses where it wants a plain value. What is in it has no meaning.
+func (c *sideConfig) foldObjects() {
+	for name, r := range c.refused {
+		object, ok := r.Value.(map[string]any)
+		if !ok {
+			continue
+		}
+		maps.DeleteFunc(c.fields, func(field string, _ any) bool { return strings.HasPrefix(field, name+".") })
+		if !irrelevant[name] {
+			c.fields[name] = plainValue(object)
+		}
+	}
 }
 
 // plainConfig is the configuration of a side as its config.json has it, with null where that is refused.

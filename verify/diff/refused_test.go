@@ -28,6 +28,10 @@ func TestRefusedDifferences(t *testing.T) {
 		{nil, map[string]any{"model_type": nil}, `model_type: "recurrent_gemma", "recurrent_gemma", transformers wants "recurrent_gemma": transformers does not load the model, unless the name of the directory says its type`},
 		{nil, map[string]any{"vocab_size": 128.5}, "vocab_size: 40, 128.5, transformers wants int" + only5},
 		{map[string]any{"attention_bias": nil}, map[string]any{"attention_bias": null, "vocab_size": 128.5}, "attention_bias: , null, transformers wants bool" + only5 + "|vocab_size: 40, 128.5, transformers wants int" + only5},
+		{nil, map[string]any{"vocab_size": map[string]any{"a": 1, "b": map[string]any{"c": 2}}}, "vocab_size: 40, an object, transformers wants int" + only5},
+		{nil, map[string]any{"attention_dropout": map[string]any{"a": 1}, "use_cache": map[string]any{"a": 1}}, "attention_dropout: 0, an object, transformers wants float or int" + only5},
+		{nil, map[string]any{"attention_dropout": map[string]any{}}, "attention_dropout: 0, an object, transformers wants float or int" + only5},
+		{nil, map[string]any{"hidden_activation": []any{"gelu"}}, `hidden_activation: "gelu_pytorch_tanh", ["gelu"], transformers wants str` + only5},
 	} {
 		sides := []*tensor.Checkpoint{configWith(t, tt.other), configWith(t, tt.changes)}
 		for swapped, side := range []string{"in B ", "in A "} {
