@@ -330,8 +330,8 @@ func TestRuntimes(t *testing.T) {
 	}
 }
 
-// A fixture whose sizes are those of neither checkpoint is the wrong one, which is an error before anything is verified. One that has those of the
-// conversion is compared, as is any with a checkpoint alone.
+// A fixture whose sizes are those of neither checkpoint, or not of a checkpoint alone, is the wrong one, which is an error before anything is verified.
+// One that has those of the conversion is compared.
 func TestFixtureOfAnotherModel(t *testing.T) {
 	tiny, odd := cases.Open(t, "tiny-griffin"), cases.Open(t, "odd-griffin")
 	torch, hf, other := filepath.Join(odd.Dir, "original", "torch.pt"), filepath.Join(odd.Dir, "hf"), filepath.Join(tiny.Dir, "hf")
@@ -356,7 +356,7 @@ func TestFixtureOfAnotherModel(t *testing.T) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	v, err = verifyAlone(t, other, Options{Golden: o.Golden})
-	if err != nil || v.Same || len(v.Logits) != 1 || !strings.HasPrefix(v.Logits[0].Summary, "the fixture is of another model: ") {
+	if wrong = nil; v != nil || !errors.As(err, &wrong) || wrong.Option != "Golden" || !strings.HasPrefix(wrong.Problem, o.Golden+" is of another model than the checkpoint: ") || !strings.Contains(wrong.Hint, "this checkpoint") {
 		t.Errorf("%+v, %v", v, err)
 	}
 }
@@ -371,7 +371,7 @@ func TestTokenOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	v, err := verifyAlone(t, filepath.Join(odd.Dir, "hf"), Options{Golden: path})
-	if err != nil || v.Same || !strings.HasPrefix(v.Logits[0].Summary, "the fixture is of another model: its token 1 is 61, but the vocabulary has 61; ") {
+	if v != nil || err == nil || !strings.Contains(err.Error(), " is of another model than the checkpoint: its token 1 is 61, but the vocabulary has 61; ") {
 		t.Errorf("%+v, %v", v, err)
 	}
 }

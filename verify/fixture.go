@@ -14,26 +14,30 @@ import (
 )
 
 // openFixture opens the fixture, if models are to be compared with one. A fixture whose sizes are neither those of the source nor those of the
-// conversion is not of this pair, and says nothing about it. A checkpoint alone is what the fixture judges.
+// conversion is not of this pair, or not of a checkpoint alone, and says nothing about it.
 func openFixture(r *run) (*golden.Fixture, error) {
 	if r.options.Golden == "" || r.options.WeightsOnly {
 		return nil, nil
 	}
 	f, err := golden.Open(r.options.Golden)
-	if err != nil || r.converted == nil {
-		return f, err
+	if err != nil {
+		return nil, err
 	}
 	sizes := logits.Mismatch(&r.sourceModel.Config, f)
 	if sizes == "" || r.convertedModel != nil && logits.Mismatch(&r.convertedModel.Config, f) == "" {
 		return f, nil
 	}
 	f.Close()
-	return nil, wrongFixture(f, "another model than the source: "+sizes)
+	return nil, wrongFixture(r, f, "another model", ": "+sizes)
 }
 
-// wrongFixture says of what a fixture is.
-func wrongFixture(f *golden.Fixture, of string) error {
-	return &model.OptionError{Option: "Golden", Problem: f.Path + " is of " + of, Hint: "give the recording of this source, or leave it out"}
+// wrongFixture says of what a fixture is, which is not what the source is.
+func wrongFixture(r *run, f *golden.Fixture, of, why string) error {
+	which, hint := "source", "give the recording of this source, or leave it out"
+	if r.converted == nil {
+		which, hint = "checkpoint", "give the recording of this checkpoint"
+	}
+	return &model.OptionError{Option: "Golden", Problem: fmt.Sprintf("%s is of %s than the %s%s", f.Path, of, which, why), Hint: hint}
 }
 
 // checkRecorded finds out whether the fixture is of other weights than those of the models, if the source fails. Where no digest says so, the values may.
@@ -103,7 +107,7 @@ func (c *computation) compareDigests(ctx context.Context) error {
 	if c.converted == nil || same || ofSource == "" || last.OK {
 		return nil
 	}
-	return wrongFixture(c.fixture, fmt.Sprintf("other weights than the source: it records %s, and those of the source are %s", recorded, ofSource))
+	return wrongFixture(c.run, c.fixture, "other weights", fmt.Sprintf(": it records %s, and those of the source are %s", recorded, ofSource))
 }
 
 // sameWeights reports whether the conversion has the weights of the source bit for bit, whatever its configuration is.
