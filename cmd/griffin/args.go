@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -107,6 +108,7 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 	if err := p.parse(); err != nil {
 		return nil, err
 	}
+	app.Metadata = map[string]any{wordAfterFlag: p.word}
 	if i := slices.Index(p.paths, ""); i >= 0 {
 		return nil, usagef("path %d of griffin %s is empty", i+1, name).advise("a variable of the shell may not be set")
 	}
@@ -157,6 +159,7 @@ type argumentParser struct {
 	rest    []string // not yet read
 	flags   []string // read, each value in the same argument or the next
 	paths   []string
+	word    string // what is said of a path that may be meant as the value of the flag before it
 }
 
 func (p *argumentParser) parse() error {
@@ -204,6 +207,7 @@ func (p *argumentParser) flag(arg string) error {
 					advise("write %s=%s; a path of that name is ./%s", written, value, p.rest[0])
 			}
 		}
+		p.noteWord(written, flag)
 		p.flags = append(p.flags, arg)
 		return nil
 	}
@@ -214,6 +218,28 @@ func (p *argumentParser) flag(arg string) error {
 	p.flags = append(p.flags, written+"="+value)
 	return nil
 }
+
+// noteWord notes that the word after a flag that is either true or false is taken for a path, if nothing of that name is there.
+func (p *argumentParser) noteWord(written string, flag cli.Flag) {
+	if _, ok := flag.(*cli.BoolFlag); !ok || len(p.rest) == 0 || strings.HasPrefix(p.rest[0], "-") {
+		return
+	}
+	if _, err := os.Lstat(p.rest[0]); err != nil {
+		p.word = fmt.Sprintf("%s is taken for one; %s takes =true or =false", p.rest[0], written)
+	}
+}
+
+// wrongPaths returns the error for a number of paths that a command does not take.
+func wrongPaths(c *cli.Context, takes string) *usageError {
+	err := usagef("%s, got %s", takes, plural(int64(c.NArg()), "path"))
+	if word, ok := c.App.Metadata[wordAfterFlag].(string); ok && word != "" {
+		err.problem += ": " + word
+	}
+	return err
+}
+
+// wordAfterFlag is where the metadata of the program has argumentParser.word.
+const wordAfterFlag = "word"
 
 // truth has the values of a flag that is either true or false by the words that mean them.
 var truth = map[string]string{

@@ -31,7 +31,7 @@ func cleanCommand() *cli.Command {
 
 func runClean(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef("clean takes one destination, got %s", plural(int64(c.NArg()), "path")).advise("griffin clean --help shows examples")
+		return wrongPaths(c, "clean takes one destination").advise("griffin clean --help shows examples")
 	}
 	removed, err := clean(c, c.Args().First())
 	out := &lines{w: c.App.Writer}

@@ -86,7 +86,7 @@ func runConvert(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() != 2 {
-		return usagef("convert takes a source and a destination, got %s", plural(int64(c.NArg()), "path")).
+		return wrongPaths(c, "convert takes a source and a destination").
 			advise("griffin convert --help shows examples")
 	}
 	options, err := convertOptions(c)

@@ -65,7 +65,7 @@ func runDiff(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() != 2 {
-		return usagef("diff takes two checkpoints, got %s", plural(int64(c.NArg()), "path")).advise("griffin diff --help shows examples")
+		return wrongPaths(c, "diff takes two checkpoints").advise("griffin diff --help shows examples")
 	}
 	o, err := diffOptions(c)
 	if err != nil {

@@ -78,7 +78,7 @@ type generation struct {
 
 func runGenerate(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef("generate takes one checkpoint, got %s", plural(int64(c.NArg()), "path")).advise("griffin generate --help shows examples")
+		return wrongPaths(c, "generate takes one checkpoint").advise("griffin generate --help shows examples")
 	}
 	options, err := generateOptions(c)
 	if err != nil {

@@ -67,7 +67,7 @@ func runInspect(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() != 1 {
-		return usagef("inspect takes one checkpoint, got %s", plural(int64(c.NArg()), "path")).advise("griffin inspect --help shows examples")
+		return wrongPaths(c, "inspect takes one checkpoint").advise("griffin inspect --help shows examples")
 	}
 	switch {
 	case c.IsSet("out") && !c.IsSet("dump"):

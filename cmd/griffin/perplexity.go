@@ -118,7 +118,7 @@ type parted struct {
 func runPerplexity(c *cli.Context) error {
 	switch {
 	case c.NArg() != 1 && c.NArg() != 2:
-		return usagef("perplexity takes one checkpoint or two, got %s", plural(int64(c.NArg()), "path")).advise("griffin perplexity --help shows examples")
+		return wrongPaths(c, "perplexity takes one checkpoint or two").advise("griffin perplexity --help shows examples")
 	case c.IsSet("text") && c.IsSet("tokens"):
 		return usagef("--text and --tokens cannot be combined")
 	case !c.IsSet("text") && !c.IsSet("tokens"):

@@ -272,7 +272,7 @@ func inspectSteps(c *cli.Context) error {
 // verifySteps verifies the steps of a run against their conversions.
 func verifySteps(c *cli.Context, o verify.Options) error {
 	if c.NArg() != 2 {
-		return usagef("verify --all-steps takes a run and its conversions, got %s", plural(int64(c.NArg()), "path"))
+		return wrongPaths(c, "verify --all-steps takes a run and its conversions")
 	}
 	from, err := openOptions(c)
 	if err != nil {
@@ -332,7 +332,7 @@ func diffSteps(c *cli.Context) error {
 		return usagef("--all-steps needs --against-step").advise("add --against-step N, the step that all others are compared with")
 	}
 	if c.NArg() != 1 {
-		return usagef("--against-step takes one training run, got %s", plural(int64(c.NArg()), "path"))
+		return wrongPaths(c, "--against-step takes one training run")
 	}
 	n, err := stepOption(c, "against-step")
 	if err != nil {

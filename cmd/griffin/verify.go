@@ -147,7 +147,7 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 	one := c.NArg() == 1
 	switch {
 	case c.NArg() != 1 && c.NArg() != 2:
-		return o, usagef("verify takes a source and its conversion, got %s", plural(int64(c.NArg()), "path")).advise(advice)
+		return o, wrongPaths(c, "verify takes a source and its conversion").advise(advice)
 	case one && o.Golden == "" && c.IsSet("runtime"):
 		return o, usagef("--runtime needs a source and its conversion, got 1 path").
 			advise("griffin verify --explain-runtime --runtime %s %s shows what it computes with one checkpoint", c.String("runtime"), c.Args().First())
@@ -297,7 +297,7 @@ func reportUnwritten(c *cli.Context, flag string, err error, same bool) {
 // output head.
 func explainRuntime(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef("--explain-runtime takes one checkpoint, got %s", plural(int64(c.NArg()), "path"))
+		return wrongPaths(c, "--explain-runtime takes one checkpoint")
 	}
 	m, err := openModel(c, c.Args().First())
 	if err != nil {
