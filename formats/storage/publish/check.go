@@ -2,6 +2,7 @@ package publish
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,7 +21,7 @@ func CheckStage(dst, suffix string, replace bool) error {
 	if err != nil {
 		return err
 	}
-	if err := checkParent(filepath.Dir(path)); err != nil {
+	if err := checkParent(dst, filepath.Dir(path)); err != nil {
 		return err
 	}
 	s := &Stage{dst: path, replace: replace}
@@ -30,17 +31,20 @@ func CheckStage(dst, suffix string, replace bool) error {
 	return s.checkDestination()
 }
 
-// checkParent returns an error unless something can be created in a directory or, if it does not exist, in the nearest one
+// checkParent returns an error unless something can be created in the directory of dst or, if it does not exist, in the nearest one
 // above it.
-func checkParent(dir string) error {
+func checkParent(dst, dir string) error {
 	info, err := system.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir:
-		return checkParent(filepath.Dir(dir))
+		return checkParent(dst, filepath.Dir(dir))
 	case err != nil:
 		return err
 	case !info.IsDir():
 		return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
 	}
-	return checkWritable(dir)
+	if err := checkWritable(dir); err != nil {
+		return &fs.PathError{Op: "create", Path: dst, Err: fmt.Errorf("nothing can be created in %s: %w", dir, causeOf(err))}
+	}
+	return nil
 }

@@ -238,3 +238,30 @@ func TestCheckOutputInASharedDirectory(t *testing.T) {
 	}
 	t.Skip("no file of another user there")
 }
+
+// A destination in a directory in which nothing may be created is named as it was given, and then that directory.
+func TestCheckStageNamesDestination(t *testing.T) {
+	if !slices.Contains([]string{"linux", "darwin", "freebsd"}, runtime.GOOS) {
+		t.Skip("this system is not asked")
+	}
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	defer system.SetFault(nil)
+	system.SetFault(func(op system.Op, _ string, n int) (int, error) {
+		if op == system.OpAccess {
+			return n, syscall.EROFS
+		}
+		return n, nil
+	})
+	for _, dst := range []string{"new", filepath.Join("a", "b", "new")} {
+		for _, suffix := range []string{"", ".json"} {
+			err := CheckStage(dst, suffix, false)
+			if want := "create " + dst + ": nothing can be created in " + dir + ": " + syscall.EROFS.Error(); err == nil || err.Error() != want || !errors.Is(err, syscall.EROFS) {
+				t.Errorf("%v, want %s", err, want)
+			}
+		}
+	}
+}
