@@ -32,6 +32,7 @@ type CheckpointFacts struct {
 	Parameters int64   `json:"parameters,omitempty"`
 	Config     *Shapes `json:"model,omitempty"` // nil if the model is not complete
 	Stated     *Shapes `json:"-"`               // what config.json says if Config is nil; nil if there is none, or if it cannot be read. AttentionWindow and EmbeddingScale are not in it
+	Sizes      *Shapes `json:"-"`               // what the tensors show if Config and Stated are nil, without settings; nil if they are no whole model
 
 	ConfigBLAKE3 string `json:"config_json_blake3,omitempty"` // of the file config.json
 	ConfigSHA256 string `json:"config_json_sha256,omitempty"`
@@ -124,7 +125,9 @@ func describe(ctx context.Context, s *Subject, c *tensor.Checkpoint, name string
 		for _, t := range c.Tensors() { // the verdict says what is wrong with the model
 			f.Parameters += t.Elements()
 		}
-		f.Stated = statedShapes(c)
+		if f.Stated = statedShapes(c); f.Stated == nil {
+			f.Sizes = sizesOf(c, name)
+		}
 		f.Digest, err = runtime.DigestOf(ctx, c, name, a, known, nil)
 		return f, err
 	}
@@ -137,16 +140,31 @@ func describe(ctx context.Context, s *Subject, c *tensor.Checkpoint, name string
 		original.AttentionWindow = window.Original
 	}
 	f.Parameters = m.Found.Parameters()
-	f.Config = &Shapes{Preset: m.Preset, VocabSize: original.VocabSize, Width: original.Width, MLPExpandedWidth: original.MLPExpandedWidth, NumHeads: original.NumHeads,
-		LRUWidth: original.LRUWidth, AttentionWindow: original.AttentionWindow, LogitsSoftCap: Number(original.LogitsSoftCap), EmbeddingScale: original.EmbeddingScale}
+	f.Config = sizesIn(&original)
+	f.Config.Preset, f.Config.AttentionWindow, f.Config.LogitsSoftCap, f.Config.EmbeddingScale = m.Preset, original.AttentionWindow, Number(original.LogitsSoftCap), original.EmbeddingScale
 	if m.Config.AttentionWindow != original.AttentionWindow {
 		f.Config.AttentionWindowSize = m.Config.AttentionWindow
 	}
-	for _, b := range original.BlockTypes {
-		f.Config.BlockTypes = append(f.Config.BlockTypes, string(b))
-	}
 	f.Digest, err = m.Digest(ctx, a, known, nil)
 	return f, err
+}
+
+// sizesOf returns the sizes that the tensors of a checkpoint show, nil if they are no whole model.
+func sizesOf(c *tensor.Checkpoint, name string) *Shapes {
+	found, err := model.Recognize(c, model.Options{Name: name, KeepExtra: true})
+	if err != nil || found.Problems() != nil {
+		return nil
+	}
+	return sizesIn(&found.Config)
+}
+
+// sizesIn returns the sizes of a configuration.
+func sizesIn(c *model.Config) *Shapes {
+	s := &Shapes{VocabSize: c.VocabSize, Width: c.Width, MLPExpandedWidth: c.MLPExpandedWidth, NumHeads: c.NumHeads, LRUWidth: c.LRUWidth}
+	for _, b := range c.BlockTypes {
+		s.BlockTypes = append(s.BlockTypes, string(b))
+	}
+	return s
 }
 
 // statedShapes returns the sizes and settings in the config.json of a Hugging Face checkpoint, nil if it has none that transformers reads as

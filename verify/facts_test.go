@@ -100,3 +100,17 @@ func TestFactsOfRenamedTensors(t *testing.T) {
 		t.Errorf("%v, another tensor has the same digest %s", err, f.Digest)
 	}
 }
+
+// Of originals, whose settings nothing states, the sizes are described.
+func TestFactsOfOriginals(t *testing.T) {
+	original := filepath.Join(cases.Open(t, "tiny-griffin").Dir, "original")
+	v, err := verifyFiles(t, filepath.Join(original, "torch.pt"), filepath.Join(original, "orbax-ocdbt"), Options{Facts: true})
+	if err != nil || !v.Same {
+		t.Fatalf("%v, %v", v, err)
+	}
+	for _, f := range []*CheckpointFacts{v.Facts.Source, v.Facts.Converted} {
+		if s := f.Sizes; f.Config != nil || f.Stated != nil || s == nil || s.Width != 32 || s.VocabSize != 128 || len(s.BlockTypes) != 5 {
+			t.Errorf("%+v", f)
+		}
+	}
+}

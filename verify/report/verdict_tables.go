@@ -174,16 +174,23 @@ func namePairs(names []string) [][]string {
 // windowField follows a window that is that of config.json.
 const windowField = " (attention_window_size)"
 
+// unknown is what inspect says of settings that nothing states.
+const unknown = "unknown"
+
 // settingsTable compares the sizes and settings of the models: the source on the left. A window that is wrong is shown as config.json
 // has it, since it says nothing about the original's.
 func settingsTable(v *verify.Verdict) *page.Table {
 	facts := v.Facts
 	wrongWindow := v.Config != nil && slices.ContainsFunc(v.Config.Findings.All(), func(f verify.Finding) bool { return f.Field == "attention_window_size" })
 	values := func(f *verify.CheckpointFacts) []string {
-		if f == nil || f.Config == nil && f.Stated == nil {
-			return slices.Repeat([]string{"—"}, 10)
+		if f == nil || f.Config == nil && f.Stated == nil && f.Sizes == nil {
+			all := slices.Repeat([]string{unknown}, 10)
+			if f != nil && f.Parameters != 0 {
+				all[0] = text.Grouped(f.Parameters)
+			}
+			return all
 		}
-		c := cmp.Or(f.Config, f.Stated)
+		c := cmp.Or(f.Config, f.Stated, f.Sizes)
 		window, cap := "none", "none"
 		if slices.Contains(c.BlockTypes, "attention") {
 			window = text.Grouped(c.AttentionWindow)
@@ -196,7 +203,10 @@ func settingsTable(v *verify.Verdict) *page.Table {
 		}
 		scale := map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]
 		if f.Config == nil {
-			scale = "—"
+			scale = unknown
+		}
+		if c == f.Sizes {
+			window, cap = unknown, unknown
 		}
 		var pattern strings.Builder
 		for _, kind := range c.BlockTypes {
@@ -219,7 +229,7 @@ func settingsTable(v *verify.Verdict) *page.Table {
 		r := page.Row{Cells: []page.Cell{page.Text(name), page.Text(source[i])}}
 		if facts.Converted != nil {
 			r.Cells = append(r.Cells, page.Text(converted[i]))
-			r.Bad = source[i] != converted[i] && source[i] != "—" && converted[i] != "—" && (!strings.HasSuffix(converted[i], windowField) || wrongWindow)
+			r.Bad = source[i] != converted[i] && source[i] != unknown && converted[i] != unknown && (!strings.HasSuffix(converted[i], windowField) || wrongWindow)
 		}
 		t.Add(r)
 	}
