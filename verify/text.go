@@ -240,8 +240,8 @@ func (v *Verdict) writeTable(out *textWriter) {
 	if v.another {
 		return // how runtimes run another model is beside the point
 	}
-	if v.Window != nil {
-		line("window", "note", v.Window.Summary)
+	if w := WindowNote(v); w != nil {
+		line("window", "note", w.Summary)
 	}
 	if v.Runtime != nil {
 		line("runtime", "note", v.Runtime.Summary)

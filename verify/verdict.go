@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
@@ -59,6 +60,25 @@ type Verdict struct {
 // Another reports whether the converted checkpoint is wholly another model, so that single findings of the structure and the configuration
 // only repeat what the summary of the structure says.
 func (v *Verdict) Another() bool { return v.another }
+
+// WindowNote returns the Window of a verdict, or nil if a failure says what is wrong with the window.
+func WindowNote(v *Verdict) *runtime.Window {
+	isWindow := func(f Finding) bool {
+		isField := f.Kind == WrongField && slices.ContainsFunc(strings.Split(f.Field, ", "), func(name string) bool { return slices.Contains(hfconfig.WindowNames, name) })
+		return isField || f.Kind == GivenSetting && f.Field == string(logits.WindowSetting) && f.Of == "conversion"
+	}
+	if v.Config != nil && slices.ContainsFunc(v.Config.Findings.All(), isWindow) {
+		return nil
+	}
+	for _, l := range v.Logits {
+		for _, f := range l.Faults {
+			if f.Setting != nil && f.Setting.Name == logits.WindowSetting && v.excuses[f] == "" {
+				return nil
+			}
+		}
+	}
+	return v.Window
+}
 
 // Subject is a checkpoint that was verified.
 type Subject struct {

@@ -224,3 +224,39 @@ func TestRecordedSettingsMatch(t *testing.T) {
 		}
 	}
 }
+
+// The note about the window is left out beside a failure that says what is wrong with it, and stays beside another, or one that proves nothing.
+func TestWindowNote(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	plain := filepath.Join(c.Dir, "hf")
+	right := settingsOf(8, 30, true)
+	original, matched := convertTiny(t, "matched", convert.Options{To: convert.ToHF, MatchRuntime: convert.Transformers5, Settings: right})
+	_, wide := convertTiny(t, "wide", convert.Options{To: convert.ToHF, Settings: settingsOf(64, 30, true)})
+	_, capped := convertTiny(t, "capped", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 5, true)})
+	for _, tt := range []struct {
+		source, converted, golden string
+		given                     model.Settings
+		shown                     bool
+	}{
+		{plain, wide, "", model.Settings{}, false},
+		{wide, "", "jax", model.Settings{}, false},
+		{original, wide, "jax", model.Settings{}, false},
+		{original, matched, "", settingsOf(7, 30, true), false},
+		{plain, matched, "", model.Settings{}, true},
+		{plain, capped, "", model.Settings{}, true},
+		{original, matched, "hf5", right, true},
+		{plain, "", "jax", settingsOf(7, 30, true), true},
+	} {
+		o := Options{Settings: tt.given}
+		if tt.golden != "" {
+			o.Golden = c.Recording(tt.golden)
+		}
+		v, err := verifyAlone(t, tt.source, o)
+		if tt.converted != "" {
+			v, err = verifyFiles(t, tt.source, tt.converted, o)
+		}
+		if err != nil || v.Window == nil || (WindowNote(v) != nil) != tt.shown || strings.Contains(textOf(t, v), "\nwindow  ") != tt.shown {
+			t.Errorf("%s, %s, %q: %v, %s", tt.source, tt.converted, tt.golden, err, textOf(t, v))
+		}
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 //go:embed verdict.html.tmpl
@@ -47,6 +48,7 @@ type verdictPage struct {
 	Logits   []*logitsPart // of the source first
 	Settings *page.Table
 	Tensors  *page.Table // nil if they were not compared
+	Window   *runtime.Window
 }
 
 // findingGroup has the findings of one check.
@@ -282,7 +284,7 @@ type tokenRow struct {
 }
 
 func newVerdictPage(v *verify.Verdict) *verdictPage {
-	g := &verdictPage{Verdict: v, Golden: v.Facts.Golden, Lines: v.Checks(), Settings: settingsTable(v)}
+	g := &verdictPage{Verdict: v, Golden: v.Facts.Golden, Lines: v.Checks(), Settings: settingsTable(v), Window: verify.WindowNote(v)}
 	for _, s := range v.Sections() {
 		if s.Findings.Len() == 0 {
 			continue
