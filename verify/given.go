@@ -368,7 +368,8 @@ func noteMadeWith(r *run) {
 	}
 }
 
-// noteRecorded notes which settings were taken from the record of the source, of the conversion, or of a checkpoint alone. Nothing proves them, but a recording may disprove one.
+// noteRecorded notes which settings were taken from the record of the source, of the conversion, or of a checkpoint alone. Only a recording proves or
+// disproves them.
 func noteRecorded(r *run) {
 	if r.recorded != nil {
 		noteRecordedBy(r, r.recorded, filepath.Base(r.record.path), r.record.Settings, "the source does not state", "the conversion has to be made again")
@@ -411,27 +412,42 @@ func noteRecordedBy(r *run, names []string, file string, known *manifest.Setting
 		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, but the recording was made %s: if it is of this model, %s", shown, file, made[name], wrong))
 	}
 	if unproven != nil {
-		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records, not proven, because %s %s", strings.Join(unproven, ", "), file, lack, them(len(unproven)))+matchedWith(v, names))
+		said := map[bool]string{false: ", not proven"}[showsRecorded(v, names)]
+		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records%s, because %s %s", strings.Join(unproven, ", "), file, said, lack, them(len(unproven)))+matchedWith(v, names))
 	}
 }
 
 // matchedWith says what a recording of an original shows of settings with which the model matches it, and what it does not: values that are close
 // change less than rounding does, and a window that no document reaches beyond changes nothing. It is "" if the model does not match all recordings.
 func matchedWith(v *Verdict, names []string) string {
-	for _, l := range v.Logits {
-		if !l.OK || l.Semantics != reference.Original.String() {
-			return ""
-		}
-	}
-	if len(v.Logits) == 0 {
+	if !matchesOriginals(v) {
 		return ""
 	}
 	l, with := v.Logits[0], them(len(names))
 	said := fmt.Sprintf("; with %s, the model matches what %s recorded, as it would with values that change every output by less than rounding", with, l.Implementation)
-	if slices.Contains(names, string(logits.WindowSetting)) && l.Window > 0 && runtime.LongestDocument(l.Passes) <= l.Window {
+	if endsWithinWindow(l, names) {
 		said += ", or with another attention window, because no recorded document is longer than it"
 	}
 	return said
+}
+
+// showsRecorded reports whether recordings of originals, which the model matches, show the settings of these names.
+func showsRecorded(v *Verdict, names []string) bool {
+	isNamed := func(s *logits.Setting) bool { return slices.Contains(names, string(s.Name)) }
+	isSilent := func(l *logits.Result) bool {
+		return slices.ContainsFunc(l.Untold, isNamed) || endsWithinWindow(l, names)
+	}
+	return matchesOriginals(v) && !slices.ContainsFunc(v.Logits, isSilent)
+}
+
+// matchesOriginals reports whether there are recordings, all of originals, and the model matches them.
+func matchesOriginals(v *Verdict) bool {
+	return len(v.Logits) > 0 && !slices.ContainsFunc(v.Logits, func(l *logits.Result) bool { return !l.OK || l.Semantics != reference.Original.String() })
+}
+
+// endsWithinWindow reports whether the window is one of the settings, and no recorded document is longer than it.
+func endsWithinWindow(l *logits.Result, names []string) bool {
+	return slices.Contains(names, string(logits.WindowSetting)) && l.Window > 0 && runtime.LongestDocument(l.Passes) <= l.Window
 }
 
 // words is the name of a setting in a sentence.

@@ -111,7 +111,7 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 		of += fmt.Sprintf(", but for %s of the embedding that transformers does not restore exactly", count(w.Inexact, "element"))
 	}
 	if v.Settings != nil && len(v.Settings.Recorded) > 0 {
-		of += ", with settings as recorded, not proven"
+		of += ", with settings as recorded" + map[bool]string{false: ", not proven"}[showsRecorded(v, v.Settings.Recorded)]
 	}
 	if len(v.Given) > 0 {
 		of += ", with " + inWords(v.Given) + " as given"

@@ -148,7 +148,8 @@ func TestSourceRecorded(t *testing.T) {
 	c := cases.Open(t, "tiny-griffin")
 	dir := filepath.Join(c.Dir, "hf")
 	_, source := convertTiny(t, "source.pt", convert.Options{To: convert.ToTorch, Settings: settingsOf(8, 30, true)})
-	const unproven = ": as source.pt.conversion.json of the source records, not proven, because its tensors do not show them"
+	const records, because = ": as source.pt.conversion.json of the source records", ", because its tensors do not show them"
+	const unproven = records + ", not proven" + because
 	all := []string{"attention window 8, logits soft cap 30, embedding scale true" + unproven}
 	wrong := []string{"attention window 64: as source.pt.conversion.json of the source records, but the recording was made with 8: if it is of this model, that file does not state what the model was made with", "logits soft cap 30, embedding scale true" + unproven}
 	check := func(recording string, want []string) {
@@ -166,20 +167,21 @@ func TestSourceRecorded(t *testing.T) {
 		}
 	}
 	check("", all)
-	check("jax", []string{all[0] + "; with them, the model matches what google-deepmind/recurrentgemma jax recorded, as it would with values that change every output by less than rounding"})
+	check("jax", []string{"attention window 8, logits soft cap 30, embedding scale true" + records + because + "; with them, the model matches what google-deepmind/recurrentgemma jax recorded, as it would with values that change every output by less than rounding"})
 	rewrite(t, source+".conversion.json", func(text []byte) []byte {
 		return bytes.Replace(text, []byte(`"attention_window": 8`), []byte(`"attention_window": 64`), 1)
 	})
 	check("jax", wrong)
 }
 
-// A checkpoint alone says of settings that only its own record states what a pair says of them, and that they are not proven.
+// A checkpoint alone says of settings that only its own record states what a pair says of them, and whether a recording shows them.
 func TestAloneRecorded(t *testing.T) {
 	c := cases.Open(t, "tiny-griffin")
 	_, path := convertTiny(t, "made.pt", convert.Options{To: convert.ToTorch, Settings: settingsOf(8, 30, true)})
-	const others = "logits soft cap 30, embedding scale true: as made.pt.conversion.json of the checkpoint records, not proven, because its tensors do not show them"
-	const matched = "; with them, the model matches what google-deepmind/recurrentgemma jax recorded, as it would with values that change every output by less than rounding"
-	const answer = "the model that was recorded, with settings as recorded, not proven"
+	const others = "logits soft cap 30, embedding scale true: as made.pt.conversion.json of the checkpoint records"
+	const unproven, because = ", not proven", ", because its tensors do not show them"
+	const matched = because + "; with them, the model matches what google-deepmind/recurrentgemma jax recorded, as it would with values that change every output by less than rounding"
+	const answer = "the model that was recorded, with settings as recorded"
 	window := settingsOf(8, 0, false).AttentionWindow
 	check := func(given model.Settings, answer string, recorded int, notes ...string) {
 		t.Helper()
@@ -194,7 +196,7 @@ func TestAloneRecorded(t *testing.T) {
 	rewrite(t, path+".conversion.json", replaced(`"attention_window": 8`, `"attention_window": 64`))
 	check(model.Settings{AttentionWindow: window}, answer+", with attention window 8 as given", 2, others+matched)
 	check(model.Settings{}, "not the model that was recorded", 3,
-		"attention window 64: as made.pt.conversion.json of the checkpoint records, but the recording was made with 8: if it is of this model, that file does not state what the model was made with", others)
+		"attention window 64: as made.pt.conversion.json of the checkpoint records, but the recording was made with 8: if it is of this model, that file does not state what the model was made with", others+unproven+because)
 }
 
 // Beside settings that only a record states, it is said what a recording of an original that the model matches shows of them, and what it does not.
@@ -203,9 +205,9 @@ func TestRecordedSettingsMatch(t *testing.T) {
 	original, right := convertTiny(t, "right", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
 	_, wide := convertTiny(t, "wide", convert.Options{To: convert.ToHF, Settings: settingsOf(64, 30, true)})
 	short := recordFixture(t, original, settingsOf(16, 30, true), reference.Original) // 12 tokens
-	const unproven = ": as conversion.json records, not proven, because the source does not state "
-	const matched, by, longer = "; with them, the model matches what ", " recorded, as it would with values that change every output by less than rounding", ", or with another attention window, because no recorded document is longer than it"
-	const others = "logits soft cap 30, embedding scale true" + unproven + "them"
+	const because = ", because the source does not state them"
+	const matched, by, longer = because + "; with them, the model matches what ", " recorded, as it would with values that change every output by less than rounding", ", or with another attention window, because no recorded document is longer than it"
+	const others, unproven = "logits soft cap 30, embedding scale true: as conversion.json records", ", not proven"
 	window := settingsOf(64, 0, false).AttentionWindow
 	for _, tt := range []struct {
 		converted, recording string
@@ -213,14 +215,14 @@ func TestRecordedSettingsMatch(t *testing.T) {
 		note                 string
 	}{
 		{right, c.Recording("jax"), model.Settings{}, "attention window 8, " + others + matched + "google-deepmind/recurrentgemma jax" + by},
-		{wide, short, model.Settings{}, "attention window 64, " + others + matched + "griffin" + by + longer},
+		{wide, short, model.Settings{}, "attention window 64, " + others + unproven + matched + "griffin" + by + longer},
 		{wide, short, model.Settings{AttentionWindow: window}, others + matched + "griffin" + by},
-		{right, c.Recording("hf4"), model.Settings{}, "attention window 8, " + others},
-		{wide, c.Recording("jax"), model.Settings{}, others},
+		{right, c.Recording("hf4"), model.Settings{}, "attention window 8, " + others + unproven + because},
+		{wide, c.Recording("jax"), model.Settings{}, others + unproven + because},
 	} {
 		v, err := verifyFiles(t, original, tt.converted, Options{Golden: tt.recording, Settings: tt.given})
-		if err != nil || !slices.Contains(v.Notes, tt.note) {
-			t.Errorf("%s: %q, want %q; %v", tt.recording, v.Notes, tt.note, err)
+		if err != nil || !slices.Contains(v.Notes, tt.note) || v.Same && strings.Contains(v.Answer(), unproven) != strings.Contains(tt.note, unproven) {
+			t.Errorf("%s: %s, %q, want %q; %v", tt.recording, v.Answer(), v.Notes, tt.note, err)
 		}
 	}
 }
