@@ -25,7 +25,7 @@ def parser(description):
                    "packed.positions (rows of several documents, each from 0); every fixture is such a file")
     p.add_argument("--random", type=int, metavar="N", help="run one row of N random tokens")
     p.add_argument("--seed", type=int, default=0, metavar="S", help="with --random: choose the tokens by seed S")
-    p.add_argument("--dtype", metavar="TYPE", help="compute in TYPE: float32, bfloat16 or float16, with PyTorch also float64 (default: that of the weights)")
+    p.add_argument("--dtype", metavar="TYPE", help="compute in TYPE: float32, bfloat16, float16 or float64 (default: that of the weights)")
     p.add_argument("--logits-only", action="store_true", help="do not write the hidden states")
     p.add_argument("--no-digest", action="store_true", help="do not compute the SHA-256 of the weights, which reads them again")
     return p

@@ -122,6 +122,8 @@ def main():
     if not args.no_digest:
         meta["model_digest"] = digest("flax", parameters(flat))
     dtype = jnp.dtype(args.dtype) if args.dtype else flat["embedder.input_embedding"].dtype
+    if dtype == np.float64 and not jax.config.jax_enable_x64:
+        sys.exit("JAX computes float64 as float32 unless JAX_ENABLE_X64=1 is set: set it, or give --dtype float32")
     flat.clear()
     variables = {"params": to_device(tree, dtype)}
     model = griffin.Griffin(config, gradient_checkpointing=False)
