@@ -148,7 +148,7 @@ func (c *conversion) planModel(ctx context.Context, src *tensor.Checkpoint) erro
 		return err
 	}
 	if o.Adapter != nil {
-		if c.adapter, err = describeAdapter(ctx, m, o.Digest); err != nil {
+		if c.adapter, err = DescribeAdapter(ctx, m, o.Digest); err != nil {
 			return err
 		}
 	}

@@ -87,9 +87,9 @@ func (r *recorder) WriteTo(w io.Writer) (n int64, err error) {
 	return n, cmp.Or(err, r.failed)
 }
 
-// describeAdapter describes an adapter for conversion.json. It reads the adapter's files for their
+// DescribeAdapter describes the adapter of a model for conversion.json. It reads the adapter's files for their
 // digests.
-func describeAdapter(ctx context.Context, m *model.Model, algorithms digest.Algorithms) (*manifest.Adapter, error) {
+func DescribeAdapter(ctx context.Context, m *model.Model, algorithms digest.Algorithms) (*manifest.Adapter, error) {
 	a, c := m.Adapter, m.Adapter.Config
 	d := &manifest.Adapter{Name: storage.BaseName(a.Path), Type: "LoRA", Rank: c.Rank, Alpha: manifest.Float(c.Alpha), RSLoRA: c.RSLoRA, Base: c.Base, Changes: m.AdapterChanges}
 	if c.DoRA {

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path"
 
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -21,8 +23,12 @@ import (
 type Facts struct {
 	Source    *CheckpointFacts
 	Converted *CheckpointFacts // nil if there is none
+	Adapter   *AdapterFacts    // that was merged into the source; nil if there is none
 	Golden    *GoldenFacts     // nil if there is none
 }
+
+// AdapterFacts describe an adapter as conversion.json does, with the digests of its files.
+type AdapterFacts = manifest.Adapter
 
 // CheckpointFacts describe a checkpoint and the model in it.
 type CheckpointFacts struct {
@@ -78,6 +84,11 @@ func (r *run) facts(ctx context.Context) (*Facts, error) {
 	var err error
 	if f.Source, err = r.sourceFacts(ctx); err != nil {
 		return nil, err
+	}
+	if r.options.Adapter != nil {
+		if f.Adapter, err = convert.DescribeAdapter(ctx, r.sourceModel, r.options.Digest); err != nil {
+			return nil, err
+		}
 	}
 	if r.converted != nil {
 		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", unstatedSettings(r.plan, r.convertedModel, v.Config), v.Window, digestsOf(v.Weights.Converted), r.options.Digest); err != nil {

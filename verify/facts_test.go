@@ -28,6 +28,9 @@ func TestFactsWithAdapter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if a := merged.Facts.Adapter; a == nil || a.Name != "adapter" || a.Changes != 13 || len(a.Files) != 2 || a.Files[1].BLAKE3 == "" || alone.Facts.Adapter != nil {
+		t.Errorf("the adapter is %+v, without one %+v", a, alone.Facts.Adapter)
+	}
 	digest := alone.Facts.Source.Digest
 	if digest == "" || alone.Facts.Converted.Digest != digest || merged.Facts.Source.Digest != digest || merged.Facts.Converted.Digest == digest {
 		t.Errorf("%s, %s; with the adapter %s, %s", digest, alone.Facts.Converted.Digest, merged.Facts.Source.Digest, merged.Facts.Converted.Digest)

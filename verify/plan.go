@@ -154,19 +154,26 @@ func writtenWindow(c *tensor.Checkpoint) int64 {
 	return 0
 }
 
-// leftOutNote says which extra tensors of the source are not in the conversion; "" if none are left out.
+// leftOut returns the names of the extra tensors of the source that are not in the conversion.
+func leftOut(p *convert.Plan) (names []string) {
+	if len(p.Extra) > 0 {
+		return nil
+	}
+	for _, t := range p.Source.Extra {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// leftOutNote says which tensors leftOut returns; "" if there are none.
 func leftOutNote(p *convert.Plan) string {
-	extra := p.Source.Extra
-	if len(extra) == 0 || len(p.Extra) > 0 {
+	names := leftOut(p)
+	if names == nil {
 		return ""
 	}
 	const maxNames = 5
-	var names []string
-	for _, t := range extra[:min(len(extra), maxNames)] {
-		names = append(names, t.Name)
-	}
-	note := text.Agree(len(extra), "tensor", "of the source is no parameter", "of the source are no parameters") + " of the family, and not in the conversion: " + strings.Join(names, ", ")
-	if more := len(extra) - maxNames; more > 0 {
+	note := text.Agree(len(names), "tensor", "of the source is no parameter", "of the source are no parameters") + " of the family, and not in the conversion: " + strings.Join(names[:min(len(names), maxNames)], ", ")
+	if more := len(names) - maxNames; more > 0 {
 		note += " and " + text.Grouped(int64(more)) + " more"
 	}
 	return note

@@ -47,7 +47,7 @@ func (r *run) dequantize() (err error) {
 	}
 	q, err := quantized.Open(r.source)
 	if q != nil {
-		r.source = q.Checkpoint
+		r.source, r.verdict.dequantized = q.Checkpoint, true
 		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s is a quantised copy, run dequantised: %s", q.Checkpoint.Path, q))
 		r.verdict.Notes = append(r.verdict.Notes, q.Notes...)
 	}

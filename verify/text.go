@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 )
@@ -99,6 +101,7 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 	case !v.Same:
 		return "not " + of
 	}
+	of += basis(v, count)
 	if w := v.Weights; w != nil && w.DTypes == "" && w.Rounded > 0 && w.Rounded == w.Widened {
 		of += ", as " + w.RoundedTo
 	} else if w != nil && w.Rounded > 0 {
@@ -120,6 +123,46 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 		of += " (" + strings.Join(v.Logits[0].Doubts(), "; ") + ")"
 	}
 	return of
+}
+
+// basis says what of the source was compared, if it is not the only model in it, whole and as it is: ", named ema_params in the source, with the adapter
+// tuned merged, without score.weight of the source".
+func basis(v *Verdict, count func(n int64, noun string) string) string {
+	of, side := "", "source"
+	if v.Converted == nil {
+		side = "checkpoint"
+	}
+	switch v.Model {
+	case "":
+	case ".":
+		of = ", the one at the top level of the " + side
+	default:
+		of = ", named " + tensor.QuoteName(v.Model) + " in the " + side
+	}
+	if v.Adapter != "" {
+		of += ", " + withAdapter(v)
+	}
+	if len(v.LeftOut) == 1 {
+		of += ", without " + tensor.QuoteName(v.LeftOut[0]) + " of the source"
+	} else if n := len(v.LeftOut); n > 0 {
+		of += ", without " + count(int64(n), "tensor") + " of the source"
+	}
+	if v.dequantized {
+		of += ", run dequantised"
+	}
+	return of
+}
+
+// SourceName names what the conversion of a verdict was compared with: "the source", or "the source with the adapter tuned merged".
+func SourceName(v *Verdict) string {
+	if v.Adapter == "" {
+		return "the source"
+	}
+	return "the source " + withAdapter(v)
+}
+
+func withAdapter(v *Verdict) string {
+	return "with the adapter " + tensor.QuoteName(storage.BaseName(v.Adapter)) + " merged"
 }
 
 // computes reports whether all recorded logits are computed. A checkpoint alone then fails because of its names, its files or its config.json.

@@ -305,11 +305,17 @@ func TestAnswer(t *testing.T) {
 		{Verdict{Same: true, Converted: &Subject{}, Weights: &WeightsSection{Inexact: 2}}, "the same model, but for 2 elements of the embedding that transformers does not restore exactly"},
 		{Verdict{Same: true, Converted: &Subject{}, Settings: &Settings{Recorded: []string{"attention_window"}}}, "the same model, with settings as recorded, not proven"},
 		{Verdict{Converted: &Subject{}, Weights: &WeightsSection{Rounded: 3, RoundedTo: "float16"}}, "not the same model"},
+		{Verdict{Same: true, Converted: &Subject{}, Model: "ema", Adapter: "runs/tuned/", Weights: &WeightsSection{Rounded: 3, RoundedTo: "float16"}}, "the same model, named ema in the source, with the adapter tuned merged, rounded to float16"},
+		{Verdict{Same: true, Converted: &Subject{}, LeftOut: []string{"score.weight"}}, "the same model, without score.weight of the source"},
+		{Verdict{Same: true, Converted: &Subject{}, LeftOut: []string{"a", "b"}}, "the same model, without 2 tensors of the source"},
+		{Verdict{Same: true, Converted: &Subject{}, LeftOut: []string{"a\x1b[31m"}}, `the same model, without "a\x1b[31m" of the source`},
+		{Verdict{Same: true, Model: ".", Adapter: "tuned", dequantized: true}, "the model that was recorded, the one at the top level of the checkpoint, with the adapter tuned merged, run dequantised"},
+		{Verdict{Converted: &Subject{}, Adapter: "tuned", LeftOut: []string{"a"}}, "not the same model"},
 	} {
 		if got := tt.v.Answer(); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)
 		}
-		if got, want := KindOf(&tt.v), strings.NewReplacer("1 element ", "elements ", "2 elements", "elements").Replace(tt.want); got != want {
+		if got, want := KindOf(&tt.v), strings.NewReplacer("1 element ", "elements ", "2 elements", "elements", "2 tensors", "tensors").Replace(tt.want); got != want {
 			t.Errorf("kind %q, want %q", got, want)
 		}
 	}

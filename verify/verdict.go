@@ -25,6 +25,8 @@ type Verdict struct {
 	Source    *Subject `json:"source,omitempty"`    // the original, or the only checkpoint
 	Converted *Subject `json:"converted,omitempty"` // what was converted from it
 	Adapter   string   `json:"adapter,omitempty"`   // path of the adapter that was merged into the source
+	Model     string   `json:"model,omitempty"`     // which of several models in the source, as model.Options.Name; "" for the only one
+	LeftOut   []string `json:"left_out,omitempty"`  // tensors among the source's parameters or beside them that are not the family's, and not in the conversion
 	Golden    string   `json:"golden,omitempty"`    // path of the fixture
 
 	Settings *Settings `json:"settings,omitempty"` // of the source
@@ -48,6 +50,8 @@ type Verdict struct {
 	MissingAdapter string `json:"-"`
 
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
+
+	dequantized bool // Source is a quantised copy, run dequantised
 
 	renaming *renaming        // of the tensors of Converted
 	another  bool             // Converted is wholly another model, as the summary of Structure says

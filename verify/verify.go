@@ -170,6 +170,12 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	}
 	v := r.verdict
 	v.Source = subject(r.source, r.sourceModel.Layout, r.sourceModel.Prefix)
+	if len(r.sourceModel.Others) > 0 {
+		v.Model = name
+	}
+	if a := r.options.Adapter; a != nil {
+		v.Adapter = a.Path
+	}
 	if r.converted == nil {
 		if known, err := r.sourceModel.Configure(r.options.Settings); err == nil && len(known.Recorded) > 0 {
 			v.Settings = settingsBy(&known.Config, known.Preset, known.Recorded)
@@ -188,9 +194,6 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	}
 	if r.plan.Layout == model.HuggingFace && r.convertedModel != nil && model.LacksRoot(r.convertedModel) {
 		v.Notes = append(v.Notes, "the names of the tensors lack model., as RecurrentGemmaModel saves them: transformers adds it when it loads them")
-	}
-	if a := r.options.Adapter; a != nil {
-		v.Adapter = a.Path
 	}
 	if r.plan.SettingsKnown {
 		v.Settings = settingsBy(&r.plan.Config, r.plan.Preset, append(slices.Clone(r.plan.SettingsRecorded), r.recorded...))
@@ -346,6 +349,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 			v.Notes = append(v.Notes, note.Text)
 		}
 	}
+	v.LeftOut = leftOut(r.plan)
 	if note := leftOutNote(r.plan); note != "" {
 		v.Notes = append(v.Notes, note)
 	}

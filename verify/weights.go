@@ -51,7 +51,7 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	if err != nil {
 		return nil, err
 	}
-	w := &weightsCheck{list: l, absent: absent, renaming: r.renaming, retyped: r.retyped, converted: r.converted, merged: r.options.Adapter != nil, digests: proved.Digests, failures: proved.Failures, heads: head.copies,
+	w := &weightsCheck{list: l, absent: absent, renaming: r.renaming, retyped: r.retyped, converted: r.converted, source: SourceName(r.verdict), merged: r.options.Adapter != nil, digests: proved.Digests, failures: proved.Failures, heads: head.copies,
 		section: &WeightsSection{Elements: proved.Elements, Bytes: proved.Bytes, Rounded: proved.Rounded, Overflowed: proved.Overflowed}}
 	if err := w.acceptRounded(ctx); err != nil {
 		return nil, err
@@ -126,8 +126,9 @@ func checkCovered(l moves.List) error {
 type weightsCheck struct {
 	list      moves.List
 	converted *tensor.Checkpoint
-	merged    bool // an adapter, into the source
-	absent    int  // tensors of the plan that are not in list, because they are missing and other tensors have their names
+	source    string // SourceName
+	merged    bool   // an adapter, into the source
+	absent    int    // tensors of the plan that are not in list, because they are missing and other tensors have their names
 	renaming  *renaming
 	retyped   retyped
 	digests   *moves.Digests
@@ -389,12 +390,12 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 	}
 	left := len(w.list.Dests) - s.Tensors + w.absent // that could not be compared
 	s.OK = len(w.wrong)+left == 0
-	how := "identical to the source, bit for bit"
+	how := "identical to " + w.source + ", bit for bit"
 	switch {
 	case s.Rounded > 0 && s.Widened == s.Rounded:
-		how = fmt.Sprintf("identical to the source; %s of them in a wider dtype, which has all values of the old one", text.Grouped(s.Widened))
+		how = fmt.Sprintf("identical to %s; %s of them in a wider dtype, which has all values of the old one", w.source, text.Grouped(s.Widened))
 	case s.Rounded > 0:
-		how = fmt.Sprintf("identical to the source, rounded to nearest where the dtype changed (%s of %s elements)", text.Grouped(s.Rounded), text.Grouped(s.Elements))
+		how = fmt.Sprintf("identical to %s, rounded to nearest where the dtype changed (%s of %s elements)", w.source, text.Grouped(s.Rounded), text.Grouped(s.Elements))
 	}
 	if s.Divided > 0 {
 		exact := ", exactly"

@@ -345,7 +345,7 @@ func TestWeightsSummary(t *testing.T) {
 		{WeightsSection{Tensors: 1, Elements: 9, Divided: 3}, 1, 0, 0, true, "1 tensor, 9 elements: identical to the source, bit for bit, and the embedding's 3 divided by 6, exactly", ""},
 		{WeightsSection{Tensors: 1, Elements: 9, Divided: 3, Inexact: 1}, 1, 0, 0, true, "1 tensor, 9 elements: identical to the source, bit for bit, and the embedding's 3 divided by 6; multiplying does not restore 1 of them", ""},
 	} {
-		w := &weightsCheck{list: moves.List{Dests: make([]moves.Dest, tt.dests)}, absent: tt.absent, wrong: make([]int32, tt.wrong), differing: 5, divisor: 6, section: &tt.section}
+		w := &weightsCheck{list: moves.List{Dests: make([]moves.Dest, tt.dests)}, absent: tt.absent, wrong: make([]int32, tt.wrong), differing: 5, divisor: 6, source: "the source", section: &tt.section}
 		w.summarise(tensor.F16)
 		if s := w.section; (s.RoundedTo == "float16") != (s.Rounded > 0) || s.OK != tt.ok || s.Summary != tt.summary || strings.Join(s.Notes, "; ") != tt.note {
 			t.Errorf("right %t: %s %q, want %s %q", s.OK, s.Summary, s.Notes, tt.summary, tt.note)

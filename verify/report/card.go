@@ -26,6 +26,7 @@ type Card struct {
 
 	Source    *verify.CheckpointFacts `json:"source"`              // the original, or the only checkpoint
 	Converted *verify.CheckpointFacts `json:"converted,omitempty"` // what was verified
+	Adapter   *verify.AdapterFacts    `json:"adapter,omitempty"`   // that was merged into the source
 	Golden    *verify.GoldenFacts     `json:"golden,omitempty"`
 	Settings  *verify.Settings        `json:"settings,omitempty"` // of the source
 
@@ -67,7 +68,7 @@ type CardLogits struct {
 // first.
 func NewCard(v *verify.Verdict, command []string) *Card {
 	c := &Card{Schema: CardSchema, Verdict: v.Answer(), Same: v.Same, Griffin: v.Griffin,
-		Source: withBaseName(v.Facts.Source), Converted: withBaseName(v.Facts.Converted), Settings: v.Settings, Checks: v.Checks(), Window: v.Window, Runtime: v.Runtime, Notes: v.Notes}
+		Source: withBaseName(v.Facts.Source), Converted: withBaseName(v.Facts.Converted), Adapter: v.Facts.Adapter, Settings: v.Settings, Checks: v.Checks(), Window: v.Window, Runtime: v.Runtime, Notes: v.Notes}
 	for _, arg := range command {
 		flag, value, ok := strings.Cut(arg, "=")
 		if ok && strings.HasPrefix(flag, "-") {

@@ -29,7 +29,7 @@ func WriteVerdict(path string, v *verify.Verdict, o Origin) error {
 	return write(path, g.document(o), verdictBody, g)
 }
 
-var verdictBody = page.Parse("verdict", verdictText, template.FuncMap{"outcome": verify.Outcome, "share": shareText})
+var verdictBody = page.Parse("verdict", verdictText, template.FuncMap{"outcome": verify.Outcome, "source": verify.SourceName, "share": shareText})
 
 // shareText writes how many times its limit an error is, "" for one that is not finite.
 func shareText(x verify.Number) string {
@@ -208,6 +208,9 @@ func (g *verdictPage) document(o Origin) *page.Document {
 		}
 		role = "Converted"
 	}
+	if a := v.Facts.Adapter; a != nil {
+		d.Subjects = slices.Insert(d.Subjects, 1, adapterSubject(v.Adapter, a))
+	}
 	if f := g.Golden; f != nil {
 		d.Subjects = append(d.Subjects, page.Subject{Role: "Golden fixture", Path: f.Path, Facts: []page.Fact{
 			{Name: "recorded by", Value: fmt.Sprintf("%s in %s", f.Implementation, f.DType)}, {Name: "digest", Value: f.Named(), Code: true}}})
@@ -228,6 +231,15 @@ func checkpointSubject(role string, f *verify.CheckpointFacts) page.Subject {
 			x.Code = true
 			s.Facts = append(s.Facts, x)
 		}
+	}
+	return s
+}
+
+// adapterSubject shows an adapter that was merged into the source.
+func adapterSubject(path string, a *verify.AdapterFacts) page.Subject {
+	s := page.Subject{Role: "Adapter", Path: path, Facts: []page.Fact{{Name: "type", Value: fmt.Sprintf("%s, rank %d", a.Type, a.Rank)}, {Name: "changes", Value: text.Count(a.Changes, "parameter")}}}
+	for _, f := range a.Files {
+		s.Facts = append(s.Facts, page.Fact{Name: "file", Value: f.Name + " " + f.Named(), Code: true})
 	}
 	return s
 }
@@ -354,12 +366,13 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 	}
 	var parts []string
 	if w := v.Weights; w != nil {
-		how := "is identical to the source, bit for bit"
+		of := text.Printable(verify.SourceName(v))
+		how := "is identical to " + of + ", bit for bit"
 		switch {
 		case w.DTypes == "" && w.Rounded > 0 && w.Rounded == w.Widened:
-			how = "has the value that the source has, in " + w.RoundedTo
+			how = "has the value that " + of + " has, in " + w.RoundedTo
 		case w.Rounded > 0:
-			how = "is identical to the source, correctly rounded where the dtype changed"
+			how = "is identical to " + of + ", correctly rounded where the dtype changed"
 		}
 		if w.Divided > 0 {
 			how += ", the embedding divided by the factor that transformers multiplies it by"

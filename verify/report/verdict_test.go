@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -44,7 +45,7 @@ func hostileVerdict() *verify.Verdict {
 	}
 	facts := &verify.CheckpointFacts{Subject: verify.Subject{Path: odd, Format: odd, Layout: odd, Prefix: odd}, Digest: odd,
 		Config: &verify.Shapes{Preset: odd, BlockTypes: []string{"recurrent", "attention"}, AttentionWindow: 8, LogitsSoftCap: verify.Number(math.NaN())}}
-	v := &verify.Verdict{Griffin: "devel", Source: &facts.Subject, Converted: &facts.Subject, Golden: odd,
+	v := &verify.Verdict{Griffin: "devel", Source: &facts.Subject, Converted: &facts.Subject, Golden: odd, Model: odd, Adapter: odd, LeftOut: []string{odd},
 		Settings:  &verify.Settings{Preset: odd},
 		Structure: &verify.Section{Summary: odd, Notes: []string{odd}},
 		Config:    &verify.Section{Summary: odd, Skipped: true},
@@ -58,7 +59,7 @@ func hostileVerdict() *verify.Verdict {
 		v.Structure.Findings = v.Structure.Findings.Append(verify.Finding{Kind: verify.WrongWeights, Tensor: fmt.Sprint(odd, i), SourceName: odd, ConvertedName: odd,
 			Index: []int64{1, 2}, Want: odd, Got: odd, Differing: 1, Elements: 2, Detail: odd})
 	}
-	v.Facts = &verify.Facts{Source: facts, Converted: facts,
+	v.Facts = &verify.Facts{Source: facts, Converted: facts, Adapter: &manifest.Adapter{Name: odd, Type: odd, Base: odd, Files: []manifest.File{{Name: odd}}},
 		Golden: &verify.GoldenFacts{Path: odd, Implementation: odd, Versions: map[string]string{odd: odd}, DType: odd, Backend: odd, Flags: map[string]string{odd: odd}, ModelDigest: odd}}
 	return v
 }
