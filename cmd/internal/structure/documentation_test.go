@@ -160,3 +160,20 @@ func TestScriptsAreDescribed(t *testing.T) {
 		t.Errorf("testdata/README.md marks %v, and make interop runs %v", marked, checks)
 	}
 }
+
+// TestTargetsAreListed checks that "make help", which CONTRIBUTING.md says lists all targets, does.
+func TestTargetsAreListed(t *testing.T) {
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := regexp.MustCompile(`(?m)^\.PHONY: (.*)$`).FindSubmatch(makefile)
+	if targets == nil {
+		t.Fatal("Makefile has no .PHONY")
+	}
+	for _, target := range strings.Fields(string(targets[1])) {
+		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(target) + `:.*## `).Match(makefile) {
+			t.Errorf("make help does not list %s", target)
+		}
+	}
+}
