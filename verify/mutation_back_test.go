@@ -132,7 +132,7 @@ var backFaults = []fault{
 	{backClass, "keys and values exchanged", both(inFirst(att, projK), inFirst(att, projV), exchange), "swapped with", false},
 	{backClass, "linear_x and linear_y exchanged", both(inFirst(rec, linX), inFirst(rec, linY), exchange), "swapped with", false},
 	{backClass, "the gates of the RG-LRU exchanged", both(inFirst(rec, lruInput), inFirst(rec, lruGate), exchange), "swapped with", false},
-	{backClass, "every block of a gate transposed", one(inFirst(rec, lruGate), transposedSquares), "permuted axes 0, 2, 1", false},
+	{backClass, "every block of a gate transposed", one(inFirst(rec, lruGate), transposedSquares), "permuted to axes 0, 2, 1", false},
 	{backClass, "gate heads rolled by one", one(inFirst(rec, lruInput), rolled(1)), "rolled by|two indices exchanged", false},
 	{backClass, "norms before the two halves exchanged", both(inLast(normTemporal), inLast(normChannel), exchange), "swapped with", false},
 	{backClass, "norm saved as 1 + scale", one(inLast(normChannel), each(func(x float32) float32 { return 1 + x })), "", false},

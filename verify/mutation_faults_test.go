@@ -63,7 +63,7 @@ var weightFaults = []fault{
 	{weightsClass, "convolution bias and RG-LRU parameter exchanged", both(recurrent(convBias), recurrent(aParam), exchange), "swapped with", false},
 	{weightsClass, "query projection transposed", one(attention(qProj), transposedSquares), "transposed", false},
 	{weightsClass, "output projection transposed", one(attention(oProj), transposedSquares), "transposed", false},
-	{weightsClass, "every block of a gate transposed", one(recurrent(recurrentGate), transposedSquares), "permuted axes 0, 2, 1", false},
+	{weightsClass, "every block of a gate transposed", one(recurrent(recurrentGate), transposedSquares), "permuted to axes 0, 2, 1", false},
 	{weightsClass, "up projection reshaped and not transposed", one(last(upProj), asIfReversed), "reshaped instead of transposed", false},
 	{weightsClass, "down projection reshaped and not transposed", one(last(downProj), asIfReversed), "", false},
 	{weightsClass, "query heads rolled by one", func(m *made) []string { return one(attention(qProj), rolled(m.family().HeadDim()))(m) }, "an attention head is", false},
@@ -630,7 +630,7 @@ var converterFaults = []fault{
 	{converterClass, "the rule exchanges keys and values", byPlan(swapped(kProj, vProj)), "swapped with", false},
 	{converterClass, "the rule exchanges the gates of the RG-LRU", byPlan(swapped(inputGate, recurrentGate)), "swapped with", false},
 	{converterClass, "the rule transposes square projections once too often", byPlan(changed(qProj, func(v tensor.View) tensor.View { return v.Permute(1, 0) })), "transposed", false},
-	{converterClass, "the rule transposes the blocks of a gate", byPlan(changed(recurrentGate, func(v tensor.View) tensor.View { return v.Permute(0, 2, 1) })), "permuted axes 0, 2, 1", false},
+	{converterClass, "the rule transposes the blocks of a gate", byPlan(changed(recurrentGate, func(v tensor.View) tensor.View { return v.Permute(0, 2, 1) })), "permuted to axes 0, 2, 1", false},
 	{converterClass, "the rule orders a gate's axes otherwise", byPlan(changed(inputGate, func(v tensor.View) tensor.View {
 		return tensor.View{Shape: v.Shape, Strides: []int64{v.Shape[1], v.Shape[0] * v.Shape[1], 1}, Offset: v.Offset}
 	})), "", false},

@@ -185,9 +185,32 @@ func otherValues(tensors int) string {
 
 // deed is what was done to tensors.
 type deed struct {
-	words string
+	words string      // after one tensor
+	many  string      // after several
+	added string      // the constant, if that was done first: the sentence begins with it
 	ranks map[int]int // of the tensors
 	n     int
+}
+
+// phrase says what was done to how many tensors.
+func (d *deed) phrase() string {
+	noun, words := "tensor", d.words
+	switch d.n {
+	case d.ranks[1]:
+		noun = "vector"
+	case d.ranks[2]:
+		noun = "matrix"
+	}
+	if d.n > 1 {
+		words = d.many
+	}
+	switch noun = countNoun(d.n, noun); {
+	case d.added == "":
+		return noun + " " + words
+	case words == "":
+		return d.added + " added to " + noun
+	}
+	return d.added + " added to " + noun + ", " + words
 }
 
 // whatIsExplained counts tensors by what was done to them, the most frequent first.
@@ -209,27 +232,21 @@ func whatIsExplained(r *diff.Result) []string {
 			}
 			continue
 		}
-		kind, words := t.Explanation.Kind, deedWords(t.Explanation, t.Name)
+		kind, one := t.Explanation.Kind, deedOf(t.Explanation, t.Name)
 		if byWords[kind] == nil {
 			byWords[kind] = map[string]*deed{}
 		}
-		if byWords[kind][words] == nil {
-			byWords[kind][words] = &deed{words: words, ranks: map[int]int{}}
+		d := byWords[kind][one.added+one.words]
+		if d == nil {
+			d = one
+			byWords[kind][one.added+one.words] = d
 		}
-		d := byWords[kind][words]
 		d.n++
 		d.ranks[len(t.Shape)]++
 	}
 	var phrases []string
 	for _, d := range fewDeeds(byWords) {
-		noun := "tensor"
-		switch d.n {
-		case d.ranks[1]:
-			noun = "vector"
-		case d.ranks[2]:
-			noun = "matrix"
-		}
-		phrases = append(phrases, countNoun(d.n, noun)+" "+d.words)
+		phrases = append(phrases, d.phrase())
 	}
 	for _, change := range slices.Sorted(maps.Keys(dtypes)) {
 		before, after, _ := strings.Cut(change, " became ")
@@ -264,22 +281,20 @@ func whatIsRenamed(renamed map[string]int) []string {
 func fewDeeds(byWords map[explain.Kind]map[string]*deed) []*deed {
 	var out []*deed
 	for kind, deeds := range byWords {
-		rest := &deed{words: kindWords(kind), ranks: map[int]int{}}
+		var rare []*deed
 		for _, d := range deeds {
-			if len(deeds) <= 3 || d.n >= 4 {
+			if len(deeds) > 3 && d.n < 4 {
+				rare = append(rare, d)
+			} else {
 				out = append(out, d)
-				continue
-			}
-			rest.n += d.n
-			for rank, n := range d.ranks {
-				rest.ranks[rank] += n
 			}
 		}
-		if rest.n > 0 {
-			out = append(out, rest)
+		if len(rare) > 1 {
+			rare = []*deed{severalDeeds(kind, rare)}
 		}
+		out = append(out, rare...)
 	}
-	slices.SortFunc(out, func(a, b *deed) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.words, b.words)) })
+	slices.SortFunc(out, func(a, b *deed) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.phrase(), b.phrase())) })
 	return out
 }
 
@@ -291,25 +306,58 @@ func countNoun(n int, noun string) string {
 	return text.Count(int64(n), noun)
 }
 
-// deedWords says what was done to the tensor of a name, without names.
-func deedWords(e *explain.Explanation, name string) string {
+// deedOf says what was done to the tensor of a name, without names.
+func deedOf(e *explain.Explanation, name string) *deed {
+	d := &deed{ranks: map[int]int{}}
 	if e.Kind == explain.LowRank && e.Then == nil {
-		return fmt.Sprintf("changed by rank %d", e.Rank)
+		d.words = fmt.Sprintf("changed by rank %d", e.Rank)
+		d.many = d.words
+		return d
 	}
-	return diff.ChangeWords(e, name, func(string) string { return "another" })
+	if e.Kind == explain.Added {
+		d.added = e.Detail + " was"
+		if e = e.Then; e == nil {
+			return d
+		}
+	}
+	d.words = diff.ChangeWords(e, name, func(string) string { return "another" })
+	d.many = diff.ChangeWords(e, name, func(string) string { return "others" })
+	if d.added != "" {
+		d.words, d.many = "which was then "+d.words, "which were then "+d.many
+	}
+	return d
 }
 
-// kindWords says what was done to several tensors in several ways of one kind.
-func kindWords(k explain.Kind) string {
+// severalDeeds are deeds of one kind that are not told apart.
+func severalDeeds(k explain.Kind, all []*deed) *deed {
+	d := &deed{many: strings.ReplaceAll(string(k), "_", " "), ranks: map[int]int{}}
 	switch k {
-	case explain.LowRank:
-		return "changed by low rank"
+	case explain.ZeroSigns:
+		d.many = "changed in the signs of zeros"
+	case explain.Swapped:
+		d.many = "swapped with others"
+	case explain.CopiedFrom:
+		d.many = "copied from others"
+	case explain.PermutedAxes, explain.BlockPermuted:
+		d.many = "permuted in several ways"
 	case explain.Scaled:
-		return "scaled by several factors"
+		d.many = "scaled by several factors"
+	case explain.Added:
+		d.added, d.many = "several constants were", ""
+	case explain.Sparse:
+		d.many = "changed in few elements"
+	case explain.LowRank:
+		d.many = "changed by low rank"
 	case explain.Quantized:
-		return "quantised"
+		d.many = "quantised"
 	}
-	return strings.ReplaceAll(string(k), "_", " ")
+	for _, one := range all {
+		d.n += one.n
+		for rank, n := range one.ranks {
+			d.ranks[rank] += n
+		}
+	}
+	return d
 }
 
 // counted says how many tensors are equal and how many are not.

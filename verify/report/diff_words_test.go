@@ -109,6 +109,68 @@ func TestWhatWasDone(t *testing.T) {
 	}
 }
 
+// Every kind of explanation gives a sentence, of one tensor, of several, and of several that are not told apart.
+func TestEveryKindIsASentence(t *testing.T) {
+	then := func(e explain.Explanation, then explain.Explanation) explain.Explanation {
+		e.Then = &then
+		return e
+	}
+	bf16 := explain.Explanation{Kind: explain.Rounded, Detail: "to bfloat16"}
+	for _, tt := range []struct {
+		explanation        explain.Explanation
+		one, many, several string
+	}{
+		{explain.Explanation{Kind: explain.Zeroed}, "1 matrix zeroed.", "2 matrices zeroed.", ""},
+		{then(explain.Explanation{Kind: explain.Zeroed}, explain.Explanation{Kind: explain.Added, Detail: "0.5"}), "1 matrix zeroed, then 0.5 added.", "2 matrices zeroed, then 0.5 added.", ""},
+		{explain.Explanation{Kind: explain.ZeroSigns}, "1 matrix changed in the signs of zeros.", "2 matrices changed in the signs of zeros.", "changed in the signs of zeros"},
+		{explain.Explanation{Kind: explain.Swapped, With: "x"}, "1 matrix swapped with another.", "2 matrices swapped with others.", "swapped with others"},
+		{explain.Explanation{Kind: explain.CopiedFrom, With: "x"}, "1 matrix copied from another.", "2 matrices copied from others.", "copied from others"},
+		{explain.Explanation{Kind: explain.Transposed}, "1 matrix transposed.", "2 matrices transposed.", "transposed"},
+		{explain.Explanation{Kind: explain.PermutedAxes, Detail: "axes 2, 0, 1"}, "1 matrix permuted to axes 2, 0, 1.", "2 matrices permuted to axes 2, 0, 1.", "permuted in several ways"},
+		{explain.Explanation{Kind: explain.Reshaped}, "1 matrix reshaped.", "2 matrices reshaped.", "reshaped"},
+		{explain.Explanation{Kind: explain.Reversed, Detail: "along axis 0"}, "1 matrix reversed along axis 0.", "2 matrices reversed along axis 0.", "reversed"},
+		{explain.Explanation{Kind: explain.BlockPermuted, Detail: "axis 0: indices rolled by 1"}, "1 matrix permuted along axis 0: indices rolled by 1.", "2 matrices permuted along axis 0: indices rolled by 1.", "permuted in several ways"},
+		{explain.Explanation{Kind: explain.Truncated, Detail: "to bfloat16"}, "1 matrix truncated to bfloat16.", "2 matrices truncated to bfloat16.", "truncated"},
+		{explain.Explanation{Kind: explain.Scaled, Detail: "by 2"}, "1 matrix scaled by 2.", "2 matrices scaled by 2.", "scaled by several factors"},
+		{explain.Explanation{Kind: explain.Added, Detail: "1"}, "1 was added to 1 matrix.", "1 was added to 2 matrices.", ""},
+		{then(explain.Explanation{Kind: explain.Added, Detail: "1"}, bf16), "1 was added to 1 matrix, which was then rounded to bfloat16.", "1 was added to 2 matrices, which were then rounded to bfloat16.", ""},
+		{bf16, "1 matrix rounded to bfloat16.", "2 matrices rounded to bfloat16.", "rounded"},
+		{explain.Explanation{Kind: explain.Sparse, Detail: "1 of 4 elements: [0 0]"}, "1 matrix changed in few elements.", "2 matrices changed in few elements.", "changed in few elements"},
+		{explain.Explanation{Kind: explain.Pruned, Detail: "(elements were set to zero)"}, "1 matrix pruned (elements were set to zero).", "2 matrices pruned (elements were set to zero).", "pruned"},
+		{explain.Explanation{Kind: explain.LowRank, Rank: 2}, "1 matrix changed by rank 2.", "2 matrices changed by rank 2.", "changed by low rank"},
+		{then(explain.Explanation{Kind: explain.LowRank, Rank: 2}, bf16), "1 matrix changed by a matrix of rank 2, then rounded to bfloat16.", "2 matrices changed by a matrix of rank 2, then rounded to bfloat16.", ""},
+		{explain.Explanation{Kind: explain.Resized, Detail: "from 2 to 3 rows"}, "1 matrix resized from 2 to 3 rows.", "2 matrices resized from 2 to 3 rows.", "resized"},
+		{explain.Explanation{Kind: explain.Quantized, Detail: "to int8"}, "1 matrix quantised to int8.", "2 matrices quantised to int8.", "quantised"},
+	} {
+		for n, want := range map[int]string{1: tt.one, 2: tt.many} {
+			r := &diff.Result{Tensors: tensorsOf(n, "w", []int64{2, 2}, func(_ int, t *diff.TensorDiff) { differs(t, 0.1, &tt.explanation) })}
+			if got := WhatWasDone(r); got != want {
+				t.Errorf("got  %q\nwant %q", got, want)
+			}
+		}
+		if tt.several == "" {
+			continue
+		}
+		if got, want := severalDeeds(tt.explanation.Kind, []*deed{{n: 1}, {n: 2}}).phrase(), "3 tensors "+tt.several; got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	}
+	// Of constants that differ, those that are rare are one phrase, unless it is only one.
+	added := func(layers int) *diff.Result {
+		return &diff.Result{Tensors: tensorsOf(layers, "w", []int64{4}, func(i int, t *diff.TensorDiff) {
+			differs(t, 0.1, &explain.Explanation{Kind: explain.Added, Detail: fmt.Sprint(1 + i/4)})
+		})}
+	}
+	if got, want := WhatWasDone(added(13)), "1 was added to 4 vectors; 2 was added to 4 vectors; 3 was added to 4 vectors; 4 was added to 1 vector."; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	r := added(13)
+	r.Tensors[0].Explanation.Detail = "9"
+	if got, want := WhatWasDone(r), "Several constants were added to 5 vectors; 2 was added to 4 vectors; 3 was added to 4 vectors."; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 // Layers that only one side has are named, and values that are all NaN, of which no distance says how far they moved.
 func TestWhatOnlyOneSideHas(t *testing.T) {
 	only := func(status diff.Status, layers ...int) func(layer int, t *diff.TensorDiff) {

@@ -80,11 +80,18 @@ func (e *Explanation) describe(name func(string) string, elements bool) string {
 		case CopiedFrom:
 			words = "copied from " + name(e.With)
 		case PermutedAxes:
-			words = "permuted " + e.Detail
+			words = "permuted to " + e.Detail
+		case BlockPermuted:
+			words = "permuted along " + e.Detail
 		case Quantized:
 			words = "quantised " + e.Detail
 		case LowRank:
 			words = fmt.Sprintf("changed by a matrix of rank %d", e.Rank)
+		case Added:
+			words = "added " + e.Detail
+			if len(parts) > 0 {
+				words = e.Detail + " added"
+			}
 		case Sparse:
 			words = "changed in few elements"
 			if elements {
