@@ -30,6 +30,10 @@ func (s Semantics) reach(window int) int {
 	}
 }
 
+// WindowFull returns the first position of a document of which attention with a window does not see all tokens before it, 0
+// if it sees all wherever it is.
+func (s Semantics) WindowFull(window int) int { return s.reach(window) + 1 }
+
 // advance moves the rows forward over the positions [rows, length] of a pass, and returns the mask
 // of its tokens.
 func advance(rows []row, positions []int32, length int, semantics Semantics, window, convTaps int) mask {

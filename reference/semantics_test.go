@@ -28,6 +28,29 @@ func TestEmbeddingScaleOfSemantics(t *testing.T) {
 	}
 }
 
+// A window is full where a token sees fewer than all before it, for the first time.
+func TestWindowFull(t *testing.T) {
+	positions := make([]int32, 12)
+	for i := range positions {
+		positions[i] = int32(i)
+	}
+	for name, want := range map[string]int{"original": 5, "transformers4": 0, "transformers5": 4, "mlx-lm": 4, "candle": 0} {
+		s, err := ParseSemantics(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := 0
+		for i, m := range TokenMasks(s, 4, 4, positions, 1) {
+			if m.Keys < i+1 && first == 0 {
+				first = i
+			}
+		}
+		if got := s.WindowFull(4); got != want || got != first {
+			t.Errorf("%s: full from %d on, want %d; the mask says %d", s, got, want, first)
+		}
+	}
+}
+
 // mlx-lm and candle take no positions: a row is one document, whatever positions say.
 func TestMasksWithoutPositions(t *testing.T) {
 	packed := []int32{0, 1, 2, 0, 1, 2}

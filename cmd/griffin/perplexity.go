@@ -341,11 +341,11 @@ func (p *scoring) writePage(r *perplexity.Result) error {
 		}
 		x := p.out.Checkpoints[i]
 		s.Models = append(s.Models, report.ScoredModel{Path: x.Path, Format: m.Checkpoint.Format + ", " + m.Found.Layout.String() + " layout", Digest: sum, Quantized: x.Quantized, Semantics: x.Semantics, OwnSettings: x.OwnSettings.String()})
-		window := int64(0)
-		if m.Config.Has(model.Attention) {
-			window = m.Original.AttentionWindow
+		full := 0
+		if as, err := reference.ParseSemantics(x.Semantics); err == nil && m.Config.Has(model.Attention) {
+			full = as.WindowFull(int(m.ConfigUnder(as).AttentionWindow))
 		}
-		s.Windows = append(s.Windows, window)
+		s.Windows = append(s.Windows, int64(full))
 	}
 	return report.WriteScore(p.c.String("report"), s, origin())
 }

@@ -27,7 +27,7 @@ type Score struct {
 	Arithmetic string
 	Griffin    string // version of the program
 	Models     []ScoredModel
-	Windows    []int64                  // of the attention of each model; 0 for none
+	Windows    []int64                  // positions from which on the attention window of each model is full; 0 for none
 	Piece      func(token int32) string // the text of a token; nil if it is not known
 }
 
@@ -145,12 +145,14 @@ func middle(s *perplexity.Span) float64 { return float64(s.From+s.To-1) / 2 }
 // positions returns the axis of positions, and marks where the windows of the models are full.
 func positions(s *Score) (chart.Axis, chart.Series) {
 	last := s.Spans[len(s.Spans)-1].To
-	windows := chart.Series{Name: "the attention window is full from here on", Class: chart.Mark, Shape: chart.Uprights}
+	windows := chart.Series{Class: chart.Mark, Shape: chart.Uprights}
+	var at []string
 	for i, w := range s.Windows {
 		if w > 0 && w < int64(last) && (i == 0 || w != s.Windows[0]) {
-			windows.Points = append(windows.Points, chart.Point{X: float64(w)})
+			windows.Points, at = append(windows.Points, chart.Point{X: float64(w)}), append(at, fmt.Sprint(w))
 		}
 	}
+	windows.Name = fmt.Sprintf("the attention window is full from here on (position %s)", strings.Join(at, ", and in the other model "))
 	return chart.Linear("position in the row", 0, float64(max(last, 2))), windows
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
@@ -257,6 +258,7 @@ type logitsPart struct {
 	ID       string
 	Of       string // "source" or "converted checkpoint", if there are both
 	Headline string
+	Full     int // position from which on the attention window is full; 0 for none
 	Where    []faultPart
 	Charts   []*chart.Chart
 	Metrics  *page.Table // nil without any
@@ -450,10 +452,13 @@ func unprovenLead(v *verify.Verdict) string {
 func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
 	id := fmt.Sprintf("logits%d", index)
 	part := &logitsPart{Result: l, ID: id, Headline: l.Headline(), Metrics: metricsTable(l.Metrics), Outputs: outputsTable(l.Sites)}
+	if as, err := reference.ParseSemantics(l.Semantics); err == nil && l.Window > 0 {
+		part.Full = as.WindowFull(l.Window)
+	}
 	for k, f := range v.Faults(l) {
 		fault := faultPart{Fault: f, ID: fmt.Sprintf("%s-fault%d", id, k), Title: f.Title(), Look: namePairs(f.Look)}
 		if s := l.Site(f.Pass, f.Site, f.Proved); s != nil && k < 4 && s.Name != "logits" && f.InCheckpoint() {
-			fault.Chart = tokensChart(s, nil, l.Pass(f.Pass), l.Window, "At fault: "+siteWords(s), fault.ID+"-tokens")
+			fault.Chart = tokensChart(s, nil, l.Pass(f.Pass), part.Full, "At fault: "+siteWords(s), fault.ID+"-tokens")
 		}
 		part.Where = append(part.Where, fault)
 	}
@@ -464,7 +469,7 @@ func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
 		if pass.Name != "" {
 			title, also = title+", "+logits.PassTitle(pass.Name), nil
 		}
-		part.add(tokensChart(l.Site(pass.Name, "logits", false), also, pass, l.Window, title, id+"-tokens"+pass.Name))
+		part.add(tokensChart(l.Site(pass.Name, "logits", false), also, pass, part.Full, title, id+"-tokens"+pass.Name))
 	}
 	var tokens []tokenRow
 	for i := range l.Metrics {
@@ -473,7 +478,7 @@ func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
 			part.add(scatterChart(m, id+"-scatter"))
 		}
 		if m.Pass != "decode" || len(l.Metrics) == 1 { // decoding has the same tokens as the plain pass
-			tokens = append(tokens, tokenRows(m, l.Pass(m.Pass), l.Window)...)
+			tokens = append(tokens, tokenRows(m, l.Pass(m.Pass), part.Full)...)
 		}
 	}
 	part.Total = len(tokens)
@@ -498,13 +503,13 @@ func blockKinds(facts *verify.Facts, l *logits.Result) []string {
 	return nil
 }
 
-func tokenRows(m *logits.PassMetrics, pass *golden.Pass, window int) []tokenRow {
+func tokenRows(m *logits.PassMetrics, pass *golden.Pass, full int) []tokenRow {
 	var rows []tokenRow
 	for _, t := range m.Tokens {
 		r := tokenRow{Pass: m.Pass, Row: t.Row, Token: t.Token, KL: t.KL, Largest: t.Largest, Ours: t.Top[0], Theirs: t.Top[1], TopDiffers: t.Top[0] != t.Top[1] || t.Top[0] < 0}
 		if at := t.Row*passLength(pass) + t.Token; pass != nil && at < len(pass.Tokens) {
 			r.Position, r.ID = pass.Positions[at], pass.Tokens[at]
-			r.Deep = window > 0 && int(r.Position) >= window
+			r.Deep = full > 0 && int(r.Position) >= full
 		}
 		rows = append(rows, r)
 	}

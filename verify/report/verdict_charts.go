@@ -193,9 +193,9 @@ func headGap(blocks int) float64 { return math.Max(1, float64(blocks)/11) }
 // maxColumns is the number of tokens that a plot shows. Of more tokens, it shows the worst of each group.
 const maxColumns = 800
 
-// tokensChart shows the error of one result at every token, row after row, and marks where the window is full and where
-// documents start.
-func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, window int, title, id string) *chart.Chart {
+// tokensChart shows the error of one result at every token, row after row, and marks where documents start, and where the
+// window is full: from that position on, 0 for none.
+func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, full int, title, id string) *chart.Chart {
 	if s == nil || pass == nil || len(s.Errors) != pass.Batch*pass.Length {
 		return nil
 	}
@@ -234,7 +234,7 @@ func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, window in
 			good.Points = append(good.Points, point)
 		}
 	}
-	windows, documents := marks(pass, window)
+	windows, documents := marks(pass, full)
 	decoding := chart.Series{Name: "decoding, token by token", Class: chart.Other, Shape: chart.Rings}
 	if also != nil {
 		decoding.Points = decodingPoints(also, pass)
@@ -247,8 +247,8 @@ func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, window in
 	switch {
 	case len(bad.Points) > 0 && s.First != nil:
 		c.Caption += fmt.Sprintf(" Outside from token %d of row %d (position %d) on: %s.", s.First.Token, s.First.Row, s.First.Position, text.Count(len(bad.Points), "token"))
-	case window > 0 && len(windows.Points) == 0:
-		c.Caption += fmt.Sprintf(" No document reaches the attention window of %d.", window)
+	case full > 0 && len(windows.Points) == 0:
+		c.Caption += fmt.Sprintf(" No document reaches position %d, from which on the attention window is full.", full)
 	}
 	c.Caption += notFinite(c, bad.Points, limit.Points)
 	return c
@@ -269,16 +269,16 @@ func decodingPoints(s *logits.Site, pass *golden.Pass) []chart.Point {
 }
 
 // marks returns where documents start and where their windows are full. The first token has no mark.
-func marks(pass *golden.Pass, window int) (windows, documents chart.Series) {
+func marks(pass *golden.Pass, full int) (windows, documents chart.Series) {
 	const maxMarks = 64 // more would hide the points
-	windows = chart.Series{Name: fmt.Sprintf("the attention window (%d) is full from here on", window), Class: chart.Mark, Shape: chart.Uprights}
+	windows = chart.Series{Name: fmt.Sprintf("the attention window is full from here on (position %d)", full), Class: chart.Mark, Shape: chart.Uprights}
 	documents = chart.Series{Name: "a row or document begins", Class: chart.Begin, Shape: chart.Uprights}
 	for i, position := range pass.Positions {
 		at := chart.Point{X: float64(i) - 0.5}
 		switch {
 		case i > 0 && (position == 0 || i%pass.Length == 0) && len(documents.Points) < maxMarks:
 			documents.Points = append(documents.Points, at)
-		case window > 0 && int(position) == window && len(windows.Points) < maxMarks:
+		case full > 0 && int(position) == full && len(windows.Points) < maxMarks:
 			windows.Points = append(windows.Points, at)
 		}
 	}
