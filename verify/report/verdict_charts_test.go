@@ -187,6 +187,17 @@ func TestNoLimit(t *testing.T) {
 	if got := strings.Join(cells[4:], " | "); got != "not finite | not finite | not finite | not finite | not finite" {
 		t.Error(got)
 	}
+	exact := &logits.Site{Name: "hidden.0", Exact: true, RMS: 0.5, Max: 0.25, Worst: logits.Location{Share: 0.1}}
+	for want, ok := range map[string]bool{"bit for bit 0 | ": true, "not bit for bit +Inf | 0.5 0.5 | 0 0 | 0.25 0.25 | 0 0": false} {
+		cells = nil
+		exact.OK = ok
+		for _, cell := range outputsTable([]*logits.Site{exact}).Rows[0].Cells {
+			cells = append(cells, cell.Text+" "+cell.Sort)
+		}
+		if got := strings.Join(cells[4:], " | "); !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 	sites := []*logits.Site{{Name: "hidden.0", RMS: 1, RMSAllowed: 2, OK: true}, s}
 	c = sitesChart(&logits.Result{Sites: sites}, []string{"recurrent"}, "x")
 	if got := at(seriesOf(t, c, envelopeName)); got != "-1:2 0:NaN" || !strings.HasSuffix(c.Caption, "there is no limit.") {

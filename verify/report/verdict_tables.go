@@ -140,12 +140,16 @@ func outputsTable(sites []*logits.Site) *page.Table {
 			input = "the fixture's"
 		}
 		r := page.Row{Bad: !s.OK, Cells: []page.Cell{page.Text(s.Name), page.Text(logits.PassTitle(s.Pass)), page.Text(input), page.Text(verify.Outcome(s.OK, false))}}
-		if s.Exact {
+		if s.Exact && s.OK {
 			r.Cells = append(r.Cells, page.Cell{Text: "bit for bit", Sort: "0"}, page.Cell{}, page.Cell{}, page.Cell{}, page.Cell{})
 		} else {
 			worst := page.Value(s.Worst.Share)
 			if worst.Text = percent(float64(s.Worst.Share)); isNotFinite(float64(s.RMS)) || isNotFinite(float64(s.RMSAllowed)) {
 				worst.Text = "not finite"
+			}
+			if s.Exact {
+				worst = page.Value(math.Inf(1))
+				worst.Text = "not bit for bit"
 			}
 			r.Cells = append(r.Cells, worst)
 			for _, x := range [][2]verify.Number{{s.RMS, s.RMSAllowed}, {s.Max, s.MaxAllowed}} {
