@@ -145,7 +145,7 @@ func statusWords(t *diff.TensorDiff) string {
 // changedTable lists all tensors that are not the same.
 func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 	t := &page.Table{Label: "All tensors that are not the same", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "status", Short: true}, {Title: "type", Short: true}, {Title: "shape", Short: true}, {Title: "differing", Number: true},
-		{Title: "largest", Number: true}, {Title: "mean", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}, {Title: "ulp", Number: true}, {Title: "first"}, {Title: "what was done", Prose: true}}}
+		{Title: "largest", Number: true}, {Title: "mean", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}, {Title: "ulp", Number: true}, {Title: "first", Short: true}, {Title: "what was done", Prose: true}}}
 	for i := range r.Tensors {
 		d := &r.Tensors[i]
 		if ids[d] == "" {

@@ -2,7 +2,9 @@ package page
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -69,5 +71,24 @@ func TestProse(t *testing.T) {
 		if got := string(Prose(text)); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
+	}
+}
+
+// A table of many columns is a table where the page is as wide as it gets without the contents beside it.
+func TestWidestPageHasTables(t *testing.T) {
+	number := func(pattern string) float64 {
+		m := regexp.MustCompile(pattern).FindStringSubmatch(style)
+		if m == nil {
+			t.Fatalf("the style has no %s", pattern)
+		}
+		x, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	box := number(`(?m)^body \{.* max-width: ([\d.]+)rem`) - 2*number(`(?m)^body \{.* padding: [\d.]+rem ([\d.]+)rem`)
+	if list := number(`@container \(max-width: ([\d.]+)em\)`) * number(`\.scroll:has\(> \.many\) \{ font-size: ([\d.]+)rem`); list >= box {
+		t.Errorf("such tables are lists up to %.4grem, and the page has %.4grem", list, box)
 	}
 }
