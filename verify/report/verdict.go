@@ -281,10 +281,12 @@ func places(all []faultPart) (n int) {
 // faultPart is a place at fault, with the plot of its tokens.
 type faultPart struct {
 	*verify.Fault
-	ID    string
-	Title string
-	Look  [][]string // tensors: the name in one checkpoint, and in the other if it has another
-	Chart *chart.Chart
+	ID     string
+	Title  string
+	Line   string           // Title, where and how far, in a sentence, if findings cause it
+	Others []*shownFindings // that cause it, besides those with which it stands
+	Look   [][]string       // tensors: the name in one checkpoint, and in the other if it has another
+	Chart  *chart.Chart
 }
 
 // tokenRow is a token whose distribution differs from float64.
@@ -334,6 +336,8 @@ func (g *verdictPage) attach(part *logitsPart) {
 			of = " of the " + part.Of
 		}
 		f.Title = "In the logits" + of + ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
+		f.Line = "In the logits" + of + ": " + f.Symptom()
+		f.Others = g.others(f.Check, f.Findings, shown)
 		consequence := *f.Fault.Fault
 		consequence.Cause = "" // the finding is the cause
 		f.Fault, f.Look = &verify.Fault{Fault: &consequence}, nil
@@ -352,6 +356,18 @@ func (g *verdictPage) shown(check string, findings []int) *shownFindings {
 		}
 	}
 	return nil
+}
+
+// others returns what else the page shows of the findings of a check.
+func (g *verdictPage) others(check string, findings []int, shown *shownFindings) (all []*shownFindings) {
+	for _, group := range g.Findings {
+		for _, s := range group.Shown {
+			if group.Check == check && s != shown && slices.ContainsFunc(s.indexes, func(i int) bool { return slices.Contains(findings, i) }) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
 }
 
 // lead says in a sentence what the verdict is based on.

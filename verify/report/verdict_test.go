@@ -249,12 +249,13 @@ func TestFindingsOfLayers(t *testing.T) {
 	for i := range 20 {
 		name := fmt.Sprintf("layers.%d.w", i)
 		v.Weights.Findings = v.Weights.Findings.Append(verify.Finding{Kind: verify.WrongWeights, Tensor: name, SourceName: name, ConvertedName: name, Differing: 1, Elements: 2})
-		v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Block: i, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{name}, Where: fmt.Sprint(i < 16), Detail: "wrong"})
+		v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Block: i, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{name, "head"}[:1+i/16], Where: fmt.Sprint(i < 16), Worst: logits.Location{Token: i}, Detail: "wrong"})
 	}
+	v.Weights.Findings = v.Weights.Findings.Append(verify.Finding{Kind: verify.WrongWeights, Tensor: "head", SourceName: "head", ConvertedName: "head"})
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
-	for text, want := range map[string]int{"weights: all layers (20) of layers: w</a>": 1, `<div class="fault"`: 2, "20; 20 of 40 elements differ": 1, "In the logits: blocks 0, 1, 2, 3, 4, 5 and 10 more, MLP": 1, "<summary>4 more places in the logits": 1,
-		"In the logits: blocks 16, 17, 18 and 19, MLP</li>": 1, "<summary>All 20": 1, "look at": 0} {
+	for text, want := range map[string]int{"weights: all layers (20) of layers: w</a>": 1, `<div class="fault"`: 3, "20; 20 of 40 elements differ": 1, "In the logits: blocks 0, 1, 2, 3, 4, 5 and 10 more, MLP": 1, "<summary>4 more places in the logits": 1,
+		"\">In the logits: blocks 16, 17, 18 and 19, MLP": 1, "<summary>All 21": 1, "; because of the tensors above, and <a href=\"#finding0-1\">head</a></li>": 1, "worst in block 16 at token 16 of row 0": 1, "look at": 0} {
 		if n := strings.Count(page, text); n != want {
 			t.Errorf("%q is %d times in the page, not %d", text, n, want)
 		}
