@@ -98,10 +98,16 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 	if err := (configs{d}).compare(ctx); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{d.compareElements, judgeQuantized(d), d.pairRenamed, d.verifyChecksums, d.explainAll} {
+	for _, step := range []func(context.Context) error{d.compareElements, judgeQuantized(d), d.pairRenamed, d.verifyChecksums} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := explainDivided(ctx, d); err != nil {
+		return nil, err
+	}
+	if err := d.explainAll(ctx); err != nil {
+		return nil, err
 	}
 	if err := noteNotFinite(ctx, d); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -237,6 +238,43 @@ func TestHeadAgainstEmbedding(t *testing.T) {
 			}
 			if r.B.Tensors != r.A.Tensors+1 || r.B.Parameters-r.A.Parameters != r.Tensors[0].Elements && changed {
 				t.Errorf("%s: %d and %d tensors, %d and %d parameters", other, r.A.Tensors, r.B.Tensors, r.A.Parameters, r.B.Parameters)
+			}
+		}
+	}
+}
+
+// An embedding is explained as that of a conversion without embedding scale only if every element is the quotient.
+func TestDividedEmbedding(t *testing.T) {
+	original := func() *tensor.Checkpoint { return open(t, testdata+"micro-griffin/original/orbax-ocdbt") }
+	for _, changed := range []bool{false, true} {
+		c, contents := loaded(t, testdata+"micro-griffin/hf")
+		head := c.Tensor("model.embed_tokens.weight")
+		by := huggingface.EmbeddingScale(head.Shape[1])
+		divide, err := tensor.NewDivide(head.DType, head.DType, by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		quotients := make([]byte, head.Bytes())
+		divide(quotients, contents[head.Name])
+		if changed {
+			quotients[0] ^= 1
+		}
+		tensors := slices.DeleteFunc(slices.Clone(c.Tensors()), func(x *tensor.Tensor) bool { return x == head })
+		tensors = append(tensors, tensorOf("lm_head.weight", head.DType, head.Shape, contents[head.Name], false), tensorOf(head.Name, head.DType, head.Shape, quotients, false))
+		converted, err := tensor.NewCheckpoint(c.Path, c.Format, tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for want, pair := range map[string][2]*tensor.Checkpoint{
+			fmt.Sprintf("scaled by 1/%g, as a conversion divides", by):         {original(), converted},
+			fmt.Sprintf("scaled by %g, by which a conversion divides the", by): {converted, original()},
+		} {
+			r, err := Diff(t.Context(), pair[0], pair[1], Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := r.Tensors[0].Change(); r.Equal || r.Summary.Differ != 1 || r.Tensors[0].Name != head.Name || strings.HasPrefix(got, want) == changed {
+				t.Errorf("changed %v: equal %v, %s: %s", changed, r.Equal, r.Tensors[0].Name, got)
 			}
 		}
 	}

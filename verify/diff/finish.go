@@ -139,10 +139,11 @@ func sortEntries(entries []TensorDiff) {
 
 // count adds an operand of the side to what describes it. The embedding counts once, also if it stands for the head.
 func (s *side) count(out *Side, o *operand) {
-	if o == nil || o == s.head && s.headCounted {
+	isHead := o != nil && (o == s.head || o == s.divided)
+	if o == nil || isHead && s.headCounted {
 		return
 	}
-	s.headCounted = s.headCounted || o == s.head
+	s.headCounted = s.headCounted || isHead
 	out.Tensors++
 	out.Parameters += o.Elements()
 	out.Bytes += o.storedBytes()

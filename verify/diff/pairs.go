@@ -1,12 +1,15 @@
 package diff
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
 
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -132,6 +135,66 @@ func (d *differ) pairHeads(with, without *side) {
 	without.head = embedding
 	d.note("%s is compared with %s of %s, which has no separate output head",
 		head.Name, without.nameOf(embedding), without.checkpoint.Path)
+	divideEmbedding(d, with, without)
+}
+
+// divideEmbedding divides the embedding of an original by the number by which transformers multiplies it, as a conversion does, if the
+// conversion.json of either side records a model without embedding scale. If none does, explainDivided looks whether it was so divided.
+func divideEmbedding(d *differ, converted, original *side) {
+	embedding, theirs := original.head, converted.embedding()
+	if converted.model.Layout != model.HuggingFace || original.model.Layout == model.HuggingFace || theirs == nil || embedding.view != nil {
+		return
+	}
+	by := huggingface.EmbeddingScale(original.model.Config.Width)
+	if half, _ := math.Frexp(by); half != 0.5 && embedding.DType != theirs.DType { // a quotient would be rounded twice
+		return
+	}
+	t, err := explain.Expected(embedding.Name, embedding.DType, embedding.Shape,
+		explain.Part{Source: embedding.Tensor, View: tensor.RowMajor(embedding.Shape...), Divide: by})
+	if err != nil { // elements that no conversion divides
+		return
+	}
+	original.divided, original.divisor = &operand{Tensor: t, parameter: embedding.parameter}, by
+	if record := cmp.Or(recordOfNoScale(converted), recordOfNoScale(original)); record != "" {
+		original.byKey[original.model.Family.EmbeddingName(original.layout)] = original.divided
+		d.note("%s is compared with %s of %s divided by %g, by which transformers multiplies it: embedding scale false, as %s records",
+			theirs.Name, original.nameOf(embedding), original.checkpoint.Path, by, record)
+	}
+}
+
+// recordOfNoScale returns the path of a side's conversion.json if it records a model without embedding scale.
+func recordOfNoScale(s *side) string {
+	c, err := s.model.Configure(model.Settings{})
+	if err != nil || !(c.Form != nil && c.Form.EmbeddingDividedBy != 0 || slices.Contains(c.Recorded, "embedding_scale") && !c.Original.EmbeddingScale) {
+		return ""
+	}
+	_, file, _ := s.model.Manifest()
+	return file
+}
+
+// explainDivided explains an embedding that differs, and that is exactly what divideEmbedding would have compared.
+func explainDivided(ctx context.Context, d *differ) error {
+	for _, p := range d.pairs {
+		trial, words := &pair{}, "by 1/%g, as a conversion divides the embedding of a model without embedding scale"
+		switch {
+		case p.status != Differs:
+			continue
+		case d.a.divided != nil && p.a == d.a.head:
+			trial.a, trial.b = d.a.divided, p.b
+		case d.b.divided != nil && p.b == d.b.head:
+			trial.a, trial.b = p.a, d.b.divided
+			words = "by %g, by which a conversion divides the embedding of a model without embedding scale"
+		default:
+			continue
+		}
+		if err := d.compareBytes(ctx, []*pair{trial}); err != nil {
+			return err
+		}
+		if !trial.unequal.Load() {
+			p.found().explanation = &explain.Explanation{Kind: explain.Scaled, Detail: fmt.Sprintf(words, cmp.Or(d.a.divisor, d.b.divisor))}
+		}
+	}
+	return nil
 }
 
 // maxPairs bounds the tensors of both checkpoints together, counterparts counted once.

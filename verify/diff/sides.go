@@ -23,6 +23,8 @@ type side struct {
 
 	head        *operand // the embedding, if it stands for a head that only the other side has
 	headCounted bool
+	divided     *operand // that embedding as the conversion of a model without embedding scale has it; nil if the other side is no conversion
+	divisor     float64
 }
 
 func newSide(c *tensor.Checkpoint, oldNames map[string]string) *side {
