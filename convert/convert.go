@@ -428,5 +428,16 @@ func (c *conversion) prove(ctx context.Context, stage *staging, progress func(do
 		return nil, err
 	}
 	c.result.Proof = p
+	if n := len(p.NotFinite); n > 0 && p.Failures.Len() == 0 {
+		var names []string
+		for _, t := range p.NotFinite {
+			names = append(names, tensor.Clip(t.Name))
+		}
+		what := fmt.Sprintf("%d tensors", n)
+		if n == 1 {
+			what = "1 tensor"
+		}
+		c.result.Notes = append(c.result.Notes, fmt.Sprintf("NaN or infinities in %s of the source, and so in the conversion: %s", what, tensor.JoinNames(names)))
+	}
 	return p.Digests, p.Err()
 }

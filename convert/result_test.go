@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
@@ -102,6 +103,30 @@ func resultFiles(r *Result) (names []string) {
 		names = append(names, f.Name)
 	}
 	return names
+}
+
+// A proof notes the tensors that hold NaN or infinities, which it has seen.
+func TestNotFiniteIsNoted(t *testing.T) {
+	c := formConfig(16, model.Recurrent)
+	for n, want := range []string{"", "NaN or infinities in 1 tensor of the source, and so in the conversion: embedder.input_embedding", "NaN or infinities in 2 tensors of the source, and so in the conversion: embedder.input_embedding, final_norm.scale"} {
+		var tensors []*tensor.Tensor
+		for _, x := range modelTensors(c, model.Torch, model.Griffin.Roots[model.Torch]) {
+			x.DType = tensor.BF16
+			data := make([]byte, x.Bytes())
+			if x.Name == "embedder.input_embedding" && n > 0 || x.Name == "final_norm.scale" && n > 1 {
+				data[2], data[3] = 0x80, 0x7f // an infinity
+			}
+			tensors = append(tensors, withData(x, data))
+		}
+		r, err := Convert(t.Context(), checkpoint(t, tensors...), filepath.Join(t.TempDir(), "hf"), Options{Verify: true, Settings: model.Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(true)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		noted := slices.DeleteFunc(slices.Clone(r.Notes), func(note string) bool { return !strings.HasPrefix(note, "NaN or infinities") })
+		if strings.Join(noted, "; ") != want {
+			t.Errorf("%q, want %q", noted, want)
+		}
+	}
 }
 
 // What the new dtype cannot hold is counted, in all and by tensor.
