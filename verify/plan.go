@@ -165,16 +165,24 @@ func leftOut(p *convert.Plan) (names []string) {
 	return names
 }
 
-// leftOutNote says which tensors leftOut returns; "" if there are none.
-func leftOutNote(p *convert.Plan) string {
-	names := leftOut(p)
-	if names == nil {
-		return ""
+// leftOutNotes say which tensors of the source are not in the conversion: those that leftOut returns, and what is beside the model.
+func leftOutNotes(p *convert.Plan) (notes []string) {
+	add := func(names []string, one, many string) {
+		const maxNames = 5
+		if len(names) == 0 {
+			return
+		}
+		note := text.Agree(len(names), "tensor", one, many) + ", and not in the conversion: " + strings.Join(names[:min(len(names), maxNames)], ", ")
+		if more := len(names) - maxNames; more > 0 {
+			note += " and " + text.Grouped(int64(more)) + " more"
+		}
+		notes = append(notes, note)
 	}
-	const maxNames = 5
-	note := text.Agree(len(names), "tensor", "of the source is no parameter", "of the source are no parameters") + " of the family, and not in the conversion: " + strings.Join(names[:min(len(names), maxNames)], ", ")
-	if more := len(names) - maxNames; more > 0 {
-		note += " and " + text.Grouped(int64(more)) + " more"
+	add(leftOut(p), "of the source is no parameter of the family", "of the source are no parameters of the family")
+	var beside []string
+	for _, t := range p.Left {
+		beside = append(beside, t.Name)
 	}
-	return note
+	add(beside, "of the source does not belong to the model", "of the source do not belong to the model")
+	return notes
 }

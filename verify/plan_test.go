@@ -115,19 +115,33 @@ func TestWrittenWindow(t *testing.T) {
 	}
 }
 
-// Of many tensors that were left out the first are named, and the others counted.
-func TestLeftOutNote(t *testing.T) {
+// Of many tensors that were left out the first are named, and the others counted; those beside the model apart from others.
+func TestLeftOutNotes(t *testing.T) {
 	for n, want := range map[int]string{0: "", 1: ": t0", 5: ": t0, t1, t2, t3, t4", 6: ": t0, t1, t2, t3, t4 and 1 more", 1500: ": t0, t1, t2, t3, t4 and 1,495 more"} {
-		p := &convert.Plan{Source: &model.Model{}}
+		var all []*tensor.Tensor
 		for i := range n {
-			p.Source.Extra = append(p.Source.Extra, shaped(fmt.Sprint("t", i), tensor.F32, 1))
+			all = append(all, shaped(fmt.Sprint("t", i), tensor.F32, 1))
 		}
-		if got := leftOutNote(p); !strings.HasSuffix(got, want) || (got == "") != (want == "") {
-			t.Errorf("%d: %q", n, got)
+		check := func(p *convert.Plan, reasons ...string) {
+			t.Helper()
+			got := leftOutNotes(p)
+			if n == 0 {
+				reasons = nil
+			}
+			if len(got) != len(reasons) {
+				t.Fatalf("%d: %q", n, got)
+			}
+			for i, reason := range reasons {
+				if !strings.HasSuffix(got[i], want) || !strings.Contains(got[i], reason) {
+					t.Errorf("%d: %q", n, got)
+				}
+			}
 		}
-		if p.Extra = []int{3}; leftOutNote(p) != "" {
-			t.Errorf("%d that were kept: %q", n, leftOutNote(p))
-		}
+		const extra, beside = " of the family, and not in the conversion", " not belong to the model, and not in the conversion"
+		check(&convert.Plan{Source: &model.Model{Extra: all}}, extra)
+		check(&convert.Plan{Source: &model.Model{Extra: all}, Extra: []int{3}}) // kept
+		check(&convert.Plan{Source: &model.Model{}, Left: all}, beside)
+		check(&convert.Plan{Source: &model.Model{Extra: all}, Left: all}, extra, beside)
 	}
 }
 

@@ -350,9 +350,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		}
 	}
 	v.LeftOut = leftOut(r.plan)
-	if note := leftOutNote(r.plan); note != "" {
-		v.Notes = append(v.Notes, note)
-	}
+	v.Notes = append(v.Notes, leftOutNotes(r.plan)...)
 	if err := r.checkDirectory(ctx); err != nil {
 		return err
 	}
