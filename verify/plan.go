@@ -172,17 +172,17 @@ func leftOutNotes(p *convert.Plan) (notes []string) {
 		if len(names) == 0 {
 			return
 		}
-		note := text.Agree(len(names), "tensor", one, many) + ", and not in the conversion: " + strings.Join(names[:min(len(names), maxNames)], ", ")
+		note := text.Agree(len(names), "tensor", one, many) + " in the conversion: " + strings.Join(names[:min(len(names), maxNames)], ", ")
 		if more := len(names) - maxNames; more > 0 {
 			note += " and " + text.Grouped(int64(more)) + " more"
 		}
 		notes = append(notes, note)
 	}
-	add(leftOut(p), "of the source is no parameter of the family", "of the source are no parameters of the family")
+	add(leftOut(p), "of the source is no parameter of the family, and not", "of the source are no parameters of the family, and not")
 	var beside []string
 	for _, t := range p.Left {
 		beside = append(beside, t.Name)
 	}
-	add(beside, "of the source does not belong to the model", "of the source do not belong to the model")
+	add(beside, "of the source does not belong to the model, and is not", "of the source do not belong to the model, and are not")
 	return notes
 }

@@ -137,7 +137,7 @@ func TestLeftOutNotes(t *testing.T) {
 				}
 			}
 		}
-		const extra, beside = " of the family, and not in the conversion", " not belong to the model, and not in the conversion"
+		const extra, beside = " of the family, and not in the conversion", " not belong to the model, and "
 		check(&convert.Plan{Source: &model.Model{Extra: all}}, extra)
 		check(&convert.Plan{Source: &model.Model{Extra: all}, Extra: []int{3}}) // kept
 		check(&convert.Plan{Source: &model.Model{}, Left: all}, beside)
