@@ -64,6 +64,10 @@ func TestLimits(t *testing.T) {
 	if want := math.Sqrt(9 + 0.5*10.5/4); s.least[0] != [2]float64{want, 6.5} || s.least[1] != [2]float64{4, 1} {
 		t.Errorf("%v, want %g and 6.5, 4 and 1", s.least, want)
 	}
+	s.setLimits(reference.BFloat16)
+	if got := s.least[0][1]; got != 6+0x1p15 {
+		t.Errorf("in bfloat16 %g, want %g", got, 6+0x1p15)
+	}
 	if rms, max := s.scales(-1); rms[0] != s.rmsScale[0] || max[1] != s.maxScale[1] {
 		t.Errorf("scales %v and %v", s.rmsScale, s.maxScale)
 	}
