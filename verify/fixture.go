@@ -167,6 +167,9 @@ func (c *computation) excuseWindow(l *logits.Result, m *runtime.Model) {
 		return
 	}
 	v, w := c.run.verdict, m.Window()
+	if m == c.converted && c.wrongWindow(w) {
+		return
+	}
 	other, todo := m.Original.AttentionWindow+1, "convert it to match transformers 5"
 	if w != nil && w.Matches != "" {
 		other, todo = w.Original, "convert it without matching a runtime"
@@ -190,6 +193,15 @@ func (c *computation) excuseWindow(l *logits.Result, m *runtime.Model) {
 			v.Notes = append(v.Notes, say)
 		}
 	}
+}
+
+// wrongWindow reports whether config.json of the conversion does not express the window of the source, or that of its record.
+func (c *computation) wrongWindow(w *runtime.Window) bool {
+	r, known := c.run, c.run.record.Record
+	if w == nil {
+		return false
+	}
+	return r.plan.SettingsKnown && w.For(r.plan.Config.AttentionWindow) != w || known != nil && known.Settings != nil && w.For(known.Settings.AttentionWindow) != w
 }
 
 // excuseConfig finds the faults of a result that only show that the recording was made under another config.json than that in which both checkpoints

@@ -353,12 +353,16 @@ func doubtWindow(r *run) {
 	}
 }
 
-// noteMadeWith notes that the conversion was made with settings that were given, and that the recording shows to be wrong.
+// noteMadeWith notes that the conversion was made with settings that were given, and that the recording shows to be wrong, unless its record has those
+// of the recording.
 func noteMadeWith(r *run) {
 	isStated := conversionStates(r)
+	isRecorded := func(l *logits.Result, s *logits.Setting) bool {
+		return r.record.Record != nil && r.record.Settings != nil && agrees(l, s, r.record.Settings)
+	}
 	for _, l := range r.verdict.Logits {
 		for _, f := range l.Faults {
-			if s := f.Setting; s != nil && s.Given && isStated(s) && r.verdict.excuses[f] == "" {
+			if s := f.Setting; s != nil && s.Given && isStated(s) && !isRecorded(l, s) && r.verdict.excuses[f] == "" {
 				note := fmt.Sprintf("the conversion was made with another %s than the recording too: it has to be made again with %s", words(s.Name), s.Recorded)
 				if !slices.Contains(r.verdict.Notes, note) {
 					r.verdict.Notes = append(r.verdict.Notes, note)
@@ -392,11 +396,11 @@ func noteRecorded(r *run) {
 // noteRecordedBy notes the settings that a file records. lack is what the source does not do with them, and wrong what follows if the recording is right.
 func noteRecordedBy(r *run, names []string, file string, known *manifest.Settings, lack, wrong string) {
 	v := r.verdict
-	values := map[logits.SettingName]any{logits.WindowSetting: known.AttentionWindow, logits.SoftCapSetting: float64(known.LogitsSoftCap), logits.ScaleSetting: known.EmbeddingScale}
+	values := recordedValues(known)
 	made := map[logits.SettingName]string{} // how the recording was, by the settings that it disproves
 	for _, l := range v.Logits {
 		for _, f := range l.Faults {
-			if f.Setting != nil && v.excuses[f] == "" {
+			if f.Setting != nil && v.excuses[f] == "" && !agrees(l, f.Setting, known) {
 				made[f.Setting.Name] = f.Setting.Made()
 			}
 		}
@@ -415,6 +419,19 @@ func noteRecordedBy(r *run, names []string, file string, known *manifest.Setting
 		said := map[bool]string{false: ", not proven"}[showsRecorded(v, names)]
 		v.Notes = append(v.Notes, fmt.Sprintf("%s: as %s records%s, because %s %s", strings.Join(unproven, ", "), file, said, lack, them(len(unproven)))+matchedWith(v, names))
 	}
+}
+
+// agrees reports whether a recording with which a model does not agree was made with what a file records of a setting: the model was run with another.
+func agrees(l *logits.Result, s *logits.Setting, known *manifest.Settings) bool {
+	if s.Name == logits.WindowSetting && l.Semantics != reference.Original.String() && s.Recorded == fmt.Sprint(known.AttentionWindow+1) {
+		return true
+	}
+	return s.Recorded == fmt.Sprint(recordedValues(known)[s.Name])
+}
+
+// recordedValues are the values of a record by the names of settings.
+func recordedValues(known *manifest.Settings) map[logits.SettingName]any {
+	return map[logits.SettingName]any{logits.WindowSetting: known.AttentionWindow, logits.SoftCapSetting: float64(known.LogitsSoftCap), logits.ScaleSetting: known.EmbeddingScale}
 }
 
 // matchedWith says what a recording of an original shows of settings with which the model matches it, and what it does not: values that are close

@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -139,6 +140,36 @@ func TestRecordedSettingDisproved(t *testing.T) {
 		}
 		if w := v.Window.Summary; w != "attention_window_size is "+tt.window {
 			t.Errorf("%s, %s: %s", tt.converted, tt.recording, w)
+		}
+	}
+}
+
+// Where config.json alone was changed, the recording agrees with the record of the conversion: neither is called wrong, and the window that config.json
+// has stands for no other.
+func TestEditedSetting(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	original, plain := convertTiny(t, "plain", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+	_, capped := convertTiny(t, "capped", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+	_, matched := convertTiny(t, "matched", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true), MatchRuntime: convert.Transformers5})
+	own := recordFixture(t, matched, model.Settings{}, reference.Transformers5)
+	rewrite(t, filepath.Join(plain, hfconfig.Name), replaced(`"attention_window_size": 8`, `"attention_window_size": 7`))
+	rewrite(t, filepath.Join(matched, hfconfig.Name), replaced(`"attention_window_size": 9`, `"attention_window_size": 10`))
+	rewrite(t, filepath.Join(capped, hfconfig.Name), replaced(`"logits_soft_cap": 30.0`, `"logits_soft_cap": 50.0`))
+	for _, tt := range []struct {
+		converted, recording string
+		given                model.Settings
+	}{
+		{plain, c.Recording("jax"), model.Settings{}}, {plain, c.Recording("hf5"), model.Settings{}}, {plain, c.Recording("hf5"), settingsOf(8, 30, true)}, {plain, c.Recording("hf5"), settingsOf(7, 30, true)},
+		{capped, c.Recording("jax"), model.Settings{}}, {matched, c.Recording("jax"), model.Settings{}}, {matched, own, model.Settings{}},
+	} {
+		v, err := verifyFiles(t, original, tt.converted, Options{Golden: tt.recording, Settings: tt.given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := strings.Join(v.Notes, "\n")
+		if v.Answer() != "not the same model" || v.Logits[len(v.Logits)-1].OK || strings.Contains(notes, "made again") || strings.Contains(notes, "both stand for") ||
+			tt.given.AttentionWindow == nil && !strings.Contains(notes, "attention window 8, logits soft cap 30, embedding scale true: as conversion.json records, not proven") {
+			t.Errorf("%s, %s: %s\n%s", tt.converted, tt.recording, v.Answer(), notes)
 		}
 	}
 }
