@@ -284,7 +284,8 @@ type faultPart struct {
 	ID     string
 	Title  string
 	Line   string           // Title, where and how far, in a sentence, if findings cause it
-	Others []*shownFindings // that cause it, besides those with which it stands
+	Above  string           // what causes it with which it stands
+	Others []*shownFindings // that cause it too
 	Look   [][]string       // tensors: the name in one checkpoint, and in the other if it has another
 	Chart  *chart.Chart
 }
@@ -337,7 +338,9 @@ func (g *verdictPage) attach(part *logitsPart) {
 		}
 		f.Title = "In the logits" + of + ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
 		f.Line = "In the logits" + of + ": " + f.Symptom()
-		f.Others = g.others(f.Check, f.Findings, shown)
+		if f.Above, f.Others = "the tensors above", g.others(f.Check, f.Findings, shown); shown.First.Field != "" {
+			f.Above = "what is above"
+		}
 		consequence := *f.Fault.Fault
 		consequence.Cause = "" // the finding is the cause
 		f.Fault, f.Look = &verify.Fault{Fault: &consequence}, nil

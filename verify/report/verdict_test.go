@@ -262,6 +262,20 @@ func TestFindingsOfLayers(t *testing.T) {
 	}
 }
 
+// A fault of the logits that stands with a wrong field of config.json names the others that cause it, and no tensors, which are right.
+func TestFindingsOfFields(t *testing.T) {
+	source, converted := verify.Subject{Path: "a.pt", Layout: "torch"}, verify.Subject{Path: "b", Layout: "huggingface"}
+	v := &verify.Verdict{Source: &source, Converted: &converted, Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: source}, Converted: &verify.CheckpointFacts{Subject: converted}},
+		Weights: &verify.WeightsSection{Section: verify.Section{OK: true}, Converted: strictjson.Items(verify.TensorDigest{Name: "w", OK: true})},
+		Config:  &verify.Section{Findings: strictjson.Items(verify.Finding{Kind: verify.WrongField, Field: "rope_theta", Want: "1", Got: "2"}, verify.Finding{Kind: verify.WrongField, Field: "head_dim", Want: "3", Got: "4"})},
+		Logits: []*logits.Result{{Checkpoint: "a.pt", OK: true}, {Checkpoint: "b", Faults: []*logits.Fault{{Kind: logits.AttentionFault, Half: logits.TemporalHalf, Site: "hidden.1", Tensors: []string{"w"}, Detail: "wrong"}}}}}
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
+	checkPage(t, page)
+	if !strings.Contains(page, "<dt>cause</dt><dd>what is above, and <a href=\"#finding0-1\">head_dim</a></dd>") {
+		t.Errorf("the page does not say that both fields cause the fault")
+	}
+}
+
 // A tensor that is missing, or is one too many, is said to be so, and failures are counted once.
 func TestFindingsOfStructure(t *testing.T) {
 	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
