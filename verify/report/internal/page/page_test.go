@@ -28,7 +28,7 @@ func TestLabel(t *testing.T) {
 	}
 }
 
-// What may be long is broken where a sheet ends, so that none is half empty.
+// What may be long is broken where a sheet ends, so that none is half empty. A map of a few rows is not.
 func TestSheets(t *testing.T) {
 	var whole []string
 	for rule := range strings.SplitSeq(style, "}") {
@@ -36,7 +36,7 @@ func TestSheets(t *testing.T) {
 			whole = append(whole, strings.TrimSpace(selector))
 		}
 	}
-	if want := []string{".subjects section", "tr, dd, figcaption, figure:not(.heat)"}; !slices.Equal(whole, want) {
+	if want := []string{".subjects section", "tr, dd, figcaption, figure:not(.heat:has(tr:nth-child(9)))"}; !slices.Equal(whole, want) {
 		t.Errorf("not broken are %q, want %q", whole, want)
 	}
 }
