@@ -234,15 +234,21 @@ func (c *conversion) note(text string, names []string) {
 	c.remarks = append(c.remarks, text+tensor.JoinNames(quoted))
 }
 
-// need returns the most bytes that the destination takes.
-func (c *conversion) need() int64 {
-	const manifest = 1 << 20 // conversion.json, roughly
-	n := manifest + c.output.size()
+// checkFree returns an error if what is free, as check finds, is less than the destination takes, roughly.
+func (c *conversion) checkFree(check func(need int64) error) error {
+	record := c.recordSize()
+	n := record + c.output.size()
 	for _, f := range c.files {
 		n += f.Bytes
 	}
-	return n
+	if err := check(n); err != nil {
+		return fmt.Errorf("%w; the output includes about %d kB for %s", err, (record+999)/1000, manifest.Name)
+	}
+	return nil
 }
+
+// recordSize is about the size of conversion.json, whose names and digests are not known in advance.
+func (c *conversion) recordSize() int64 { return 2<<10 + 800*int64(c.result.Tensors.Len()) }
 
 // writeStaged writes the destination without its being visible, and publishes it if there is no error.
 func (c *conversion) writeStaged(ctx context.Context, to place) (err error) {

@@ -2,10 +2,13 @@ package convert
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
@@ -71,6 +74,36 @@ func TestDigestsOfFiles(t *testing.T) {
 					t.Errorf("%s %s: result has %+v", o.To, o.OrbaxFormat, f)
 				}
 			}
+		}
+	}
+}
+
+// The space that is asked for is that of the files, and what an error says of it adds up.
+func TestSpaceAskedFor(t *testing.T) {
+	source, settings := ordinaryModel(t, rand.New(rand.NewPCG(7, 7)), model.Torch, tensor.BF16)
+	for _, o := range outputs(settings) {
+		path := filepath.Join(t.TempDir(), "out")
+		r, err := Convert(t.Context(), source, path, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var total, record int64
+		for _, f := range r.Files {
+			if total += *f.Bytes; strings.HasSuffix(f.Name, manifest.Name) {
+				record = *f.Bytes
+			}
+		}
+		c, err := prepare(t.Context(), source, filepath.Join(t.TempDir(), "out"), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		need, full := int64(0), errors.New("full")
+		err = c.checkFree(func(n int64) error { need = n; return full })
+		if said := fmt.Sprintf("full; the output includes about %d kB for conversion.json", (c.recordSize()+999)/1000); !errors.Is(err, full) || err.Error() != said {
+			t.Errorf("%v, not %s", err, said)
+		}
+		if rest := c.recordSize() - record; rest < 0 || rest > record || need < total || o.To != ToOrbax && need-total != rest {
+			t.Errorf("%s %s: %d bytes are asked for, %d of them for a record, and %d of %d written", o.To, o.OrbaxFormat, need, c.recordSize(), record, total)
 		}
 	}
 }

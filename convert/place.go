@@ -64,7 +64,7 @@ func (p localPlace) check(c *conversion) error {
 			return err
 		}
 	}
-	return publish.CheckFreeFor(p.dst, c.need())
+	return c.checkFree(func(need int64) error { return publish.CheckFreeFor(p.dst, need) })
 }
 
 func (p localPlace) open() (fs.FS, string, error) { return storage.Locate(p.dst) }
@@ -92,7 +92,7 @@ func (p localPlace) begin(c *conversion) (*staging, error) {
 	s.open = func() (*tensor.Checkpoint, error) { return formats.Open(weights, formats.Options{}) }
 	s.put = func(f *huggingface.File) error { return f.Write(weights, c.written) }
 	s.record = func(r io.WriterTo) (int64, error) { return publish.WriteFrom(record, r) }
-	if err := publish.CheckFree(filepath.Dir(weights), c.need()); err != nil { // the stages of killed runs are removed
+	if err := c.checkFree(func(need int64) error { return publish.CheckFree(filepath.Dir(weights), need) }); err != nil { // the stages of killed runs are removed
 		return nil, errors.Join(err, s.discard())
 	}
 	return s, nil
