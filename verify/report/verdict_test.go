@@ -268,7 +268,7 @@ func TestFindingsOfFields(t *testing.T) {
 	v := &verify.Verdict{Source: &source, Converted: &converted, Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: source}, Converted: &verify.CheckpointFacts{Subject: converted}},
 		Weights: &verify.WeightsSection{Section: verify.Section{OK: true}, Converted: strictjson.Items(verify.TensorDigest{Name: "w", OK: true})},
 		Config:  &verify.Section{Findings: strictjson.Items(verify.Finding{Kind: verify.WrongField, Field: "rope_theta", Want: "1", Got: "2"}, verify.Finding{Kind: verify.WrongField, Field: "head_dim", Want: "3", Got: "4"})},
-		Logits: []*logits.Result{{Checkpoint: "a.pt", OK: true}, {Checkpoint: "b", Faults: []*logits.Fault{{Kind: logits.AttentionFault, Half: logits.TemporalHalf, Site: "hidden.1", Tensors: []string{"w"}, Detail: "wrong"}}}}}
+		Logits:  []*logits.Result{{Checkpoint: "a.pt", OK: true}, {Checkpoint: "b", Faults: []*logits.Fault{{Kind: logits.AttentionFault, Half: logits.TemporalHalf, Site: "hidden.1", Tensors: []string{"w"}, Detail: "wrong"}}}}}
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
 	if !strings.Contains(page, "<dt>cause</dt><dd>what is above, and <a href=\"#finding0-1\">head_dim</a></dd>") {
