@@ -1,12 +1,15 @@
 package verify
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sort"
 	"strings"
+	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
@@ -14,6 +17,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
@@ -70,6 +75,54 @@ func (r *run) checkManifests() error {
 		summary.add(c.field+" agrees with "+c.compared(), false)
 	}
 	summary.finish()
+	return nil
+}
+
+// noteChanged notes of a checkpoint alone that tensors are not those that its conversion.json records. The fixture judges what is computed with them.
+func noteChanged(ctx context.Context, r *run) error {
+	record := recordOf(r.sourceModel)
+	if record.Record == nil || record.Layout != r.sourceModel.Layout.String() || r.options.Adapter != nil || r.verdict.dequantized { // which change tensors
+		return nil
+	}
+	var tensors []*tensor.Tensor
+	recorded, total := map[string]digest.Sum{}, int64(0)
+	err := record.Each(func(_ manifest.Span, entry *manifest.Tensor) error {
+		t := r.source.Tensor(entry.Name)
+		if t == nil || entry.Algorithms() == 0 || entry.DType != t.DType.String() || !slices.Equal(entry.Shape, t.Shape) {
+			return nil
+		}
+		if _, twice := recorded[t.Name]; !twice {
+			tensors, total = append(tensors, t), total+t.Bytes()
+		}
+		recorded[t.Name] = entry.Sum
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	other := make([]bool, len(tensors))
+	var done atomic.Int64
+	group, ctx := task.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, t := range tensors {
+		group.Go(func() error {
+			want := recorded[t.Name]
+			found, err := tensor.Digest(ctx, t, want.Algorithms())
+			other[i] = found != want
+			r.progress("comparing digests", done.Add(t.Bytes()), total)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if first := slices.Index(other, true); first >= 0 {
+		what := tensor.QuoteName(tensors[first].Name)
+		if n := len(slices.DeleteFunc(other, func(is bool) bool { return !is })); n > 1 {
+			what = fmt.Sprintf("%d tensors, such as %s", n, what)
+		}
+		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s records another digest of %s: the checkpoint was changed or damaged after it was written", filepath.Base(record.path), what))
+	}
 	return nil
 }
 

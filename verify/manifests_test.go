@@ -16,6 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 )
 
@@ -48,6 +49,37 @@ func rewrite(t *testing.T, path string, edit func(text []byte) []byte) {
 // replaced replaces the first occurrence of a text by another.
 func replaced(from, to string) func([]byte) []byte {
 	return func(text []byte) []byte { return bytes.Replace(text, []byte(from), []byte(to), 1) }
+}
+
+// A checkpoint alone that is not as its conversion.json records says so, though it computes what was recorded; one that was not changed says nothing.
+func TestChangedAlone(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	_, hf := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+	_, torch := convertTiny(t, "made.pt", convert.Options{To: convert.ToTorch, Settings: settingsOf(8, 30, true), Digest: digest.SHA256})
+	const changed = " records another digest of %s: the checkpoint was changed or damaged after it was written"
+	check := func(path, note string) {
+		t.Helper()
+		v, err := verifyAlone(t, path, Options{Golden: c.Recording("jax")})
+		if err != nil || !v.Same || slices.Contains(v.Notes, note) != (note != "") || strings.Contains(strings.Join(v.Notes, "\n"), "digest of") != (note != "") {
+			t.Errorf("%v, %v", v, err)
+		}
+	}
+	check(hf, "")
+	check(torch, "")
+	rewrite(t, filepath.Join(hf, "model.safetensors"), func(file []byte) []byte {
+		file[len(file)-5000] ^= 1
+		return file
+	})
+	check(hf, "conversion.json"+fmt.Sprintf(changed, "model.layers.4.temporal_block.linear_y.weight"))
+	rewrite(t, torch+".conversion.json", func(text []byte) []byte {
+		return regexp.MustCompile(`"sha256": "[0-9a-f]{4}`).ReplaceAllFunc(text, func(at []byte) []byte { return append(at[:len(at)-4], "0000"...) })
+	})
+	v, err := verifyAlone(t, torch, Options{Golden: c.Recording("jax")})
+	if notes := strings.Join(v.Notes, "\n"); err != nil || !strings.Contains(notes, "made.pt.conversion.json records another digest of 89 tensors, such as ") {
+		t.Errorf("%s, %v", notes, err)
+	}
+	remove(t, hf, manifest.Name)
+	check(hf, "")
 }
 
 // Files that are not as conversion.json records are noted. Whether they hold the same model, other checks say.

@@ -106,6 +106,8 @@ func checkAll(ctx context.Context, r *run) (err error) {
 		}
 	} else if err := checkAlone(r); err != nil {
 		return err
+	} else if err := noteChanged(ctx, r); err != nil {
+		return err
 	}
 	return r.checkComputation(ctx)
 }
