@@ -39,7 +39,11 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 		return err
 	}
 	c.source = r.recordedOriginal(c.source)
-	if r.converted != nil {
+	if r.converted == nil {
+		if err := c.source.CheckHead(ctx); err != nil {
+			return err
+		}
+	} else {
 		if c.converted, err = r.runnable(c.source); err != nil {
 			if err := c.skipConverted(err); err != nil || c.fixture == nil {
 				return err
@@ -127,6 +131,9 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 		_, err := model.Recognize(r.converted, model.Options{})
 		return nil, err
 	}
+	if r.tiesOther {
+		return nil, errors.New(model.ComputedWith("the embedding", "the output head"))
+	}
 	known := &r.plan.Config
 	m, err := runtime.New(r.convertedModel, unstatedSettings(r.plan, r.convertedModel, r.verdict.Config))
 	if err != nil || r.convertedModel.Layout != model.HuggingFace || !r.plan.SettingsKnown {
@@ -175,7 +182,11 @@ func (c *computation) skipConverted(err error) error {
 		return err
 	}
 	if c.fixture != nil {
-		c.run.verdict.Notes = append(c.run.verdict.Notes, "the logits of the converted checkpoint were not compared: it cannot be run, because of what is wrong with it")
+		why := "it cannot be run, because of what is wrong with it"
+		if c.run.tiesOther {
+			why = err.Error()
+		}
+		c.run.verdict.Notes = append(c.run.verdict.Notes, "the logits of the converted checkpoint were not compared: "+why)
 	}
 	return nil
 }

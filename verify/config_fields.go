@@ -199,11 +199,15 @@ func standsForNoCap(p *convert.Plan) func(got any) bool {
 // the embedding.
 func headField(p *convert.Plan, head headState) *configField {
 	f := &configField{names: []string{"tie_word_embeddings"}, want: p.HF.TieWordEmbeddings, missing: true, effect: "the output head would be a separate matrix with random weights"}
+	embedding, own := "the embedding", p.Source.Family.HeadName()
+	if by := p.HF.EmbeddingDividedBy; by != 0 {
+		embedding = fmt.Sprintf("%s (divided by %g)", p.Dests[p.Embedding].Name, float64(by))
+	}
 	switch {
-	case !p.HF.TieWordEmbeddings && p.HF.EmbeddingDividedBy != 0:
-		f.effect = fmt.Sprintf("transformers would compute logits with %s, which is divided by %g, instead of with %s", p.Dests[p.Embedding].Name, float64(p.HF.EmbeddingDividedBy), p.Source.Family.HeadName())
+	case !p.HF.TieWordEmbeddings && head.tiesOther:
+		f.effect = model.ComputedWith(embedding, own)
 	case !p.HF.TieWordEmbeddings:
-		f.effect = "transformers would compute logits with the embedding instead of with " + p.Source.Family.HeadName()
+		f.effect = fmt.Sprintf("transformers would compute logits with %s instead of with %s", embedding, own)
 	case len(head.copies) > 0:
 		return nil
 	}

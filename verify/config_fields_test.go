@@ -194,15 +194,18 @@ func TestHeadField(t *testing.T) {
 		tied    bool
 		divided manifest.Float
 		copies  []string
+		other   bool   // one that differs is tied
 		want    string // the effect, "" for no field
 	}{
-		{"tied", true, 0, nil, "the output head would be a separate matrix"}, {"tied, with a copy", true, 0, []string{headName}, ""},
-		{"its own", false, 0, nil, "transformers would compute logits with the embedding instead"}, {"its own, with a copy", false, 0, []string{headName}, "transformers would compute logits with the embedding instead"},
-		{"divided", false, 6, nil, "transformers would compute logits with e, which is divided by 6,"}, {"tied and divided", true, 6, nil, "the output head would be a separate matrix"},
+		{"tied", true, 0, nil, false, "the output head would be a separate matrix"}, {"tied, with a copy", true, 0, []string{headName}, false, ""},
+		{"its own", false, 0, nil, false, "transformers would compute logits with the embedding instead"}, {"its own, with a copy", false, 0, []string{headName}, false, "transformers would compute logits with the embedding instead"},
+		{"divided", false, 6, nil, false, "transformers would compute logits with e (divided by 6) instead of with lm_head.weight"}, {"tied and divided", true, 6, nil, false, "the output head would be a separate matrix"},
+		{"its own, tied", false, 0, nil, true, "transformers 4.57 computes logits with the embedding, and 5.23 with lm_head.weight"},
+		{"divided, tied", false, 6, nil, true, "transformers 4.57 computes logits with e (divided by 6), and 5.23 with lm_head.weight"},
 	} {
 		p := &convert.Plan{HF: &manifest.HuggingFace{TieWordEmbeddings: tt.tied, EmbeddingDividedBy: tt.divided}, Source: &model.Model{Family: model.Griffin}, Embedding: 1}
 		p.Dests = []moves.Dest{{Name: "x"}, {Name: "e"}}
-		f := headField(p, headState{copies: tt.copies})
+		f := headField(p, headState{copies: tt.copies, tiesOther: tt.other})
 		if (f == nil) != (tt.want == "") || f != nil && (!strings.HasPrefix(f.effect, tt.want) || f.want != any(tt.tied)) {
 			t.Errorf("%s: %+v", tt.name, f)
 		}

@@ -403,8 +403,7 @@ var headFaults = []fault{
 	{headClass, "a head of another shape", withHeadOf(func(e *entry) { slices.Reverse(e.shape) }), "the head is tied", false},
 	{headClass, "a head of another dtype", withHeadOf(func(e *entry) { e.cast(otherType(e.dtype)) }), "the head is tied", false},
 	{headClass, "an embedding that is not the source's, beside a head that is", func(m *made) []string {
-		withHeadOf(func(*entry) {})(m)
-		return one(embedding, rolled(2))(m)
+		return append(withHeadOf(func(*entry) {})(m), one(embedding, rolled(2))(m)...)
 	}, "embed_tokens", false},
 }
 

@@ -71,7 +71,7 @@ var dividedFaults = []fault{
 	{dividedClass, "head of an earlier step", one(ownHead, each(func(x float32) float32 { return x + 0.0625 })), "added 0.0625", false},
 	{dividedClass, "one ulp in the head", one(ownHead, flip(100, 0)), "1 of ", false},
 	{dividedClass, "head left out", missing(ownHead), "missing", false},
-	{dividedClass, "head tied", field("tie_word_embeddings", constant(true)), "which is divided by 4, instead of with lm_head.weight", false},
+	{dividedClass, "head tied", field("tie_word_embeddings", constant(true)), "(divided by 4), and 5.23 with lm_head.weight", false},
 	{dividedClass, "head tied by default", without("tie_word_embeddings"), "stands for true", false},
 	{dividedClass, "soft cap 0", field("logits_soft_cap", constant(0.0)), "has no soft cap", false},
 	{dividedClass, "soft cap of RecurrentGemma", recorded(field("logits_soft_cap", constant(30.0))), "has no soft cap", false},

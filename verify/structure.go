@@ -19,6 +19,8 @@ type headState struct {
 	copies []string // names of those with the shape and dtype of the embedding; the proof of the weights compares them
 	other  bool     // there is one that cannot be a copy
 	alone  string   // name of one that stands for the embedding in both checkpoints; "" for none
+
+	tiesOther bool // config.json ties one to the embedding that differs from it
 }
 
 // checkStructure lists the tensors of a plan that are missing from a converted checkpoint, or have another name, shape or dtype,
@@ -27,8 +29,8 @@ type headState struct {
 //
 // found is the model in the converted checkpoint, or nil if there is none. In an original layout the checkpoint may have
 // other tensors beside the model; in a Hugging Face directory all have to be part of it. another is true if what was found is wholly
-// another model.
-func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model, renamed *renaming, resized map[int]string) (s *Section, head headState, another bool) {
+// another model. tiesOther says that config.json ties an output head to the embedding that differs from it.
+func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.Model, renamed *renaming, resized map[int]string, tiesOther bool) (s *Section, head headState, another bool) {
 	c := &structure{plan: p, converted: converted, found: found, renaming: renamed, resized: resized, section: &Section{}}
 	for i := range p.Dests {
 		c.check(i)
@@ -59,7 +61,7 @@ func checkStructure(p *convert.Plan, converted *tensor.Checkpoint, found *model.
 	for _, t := range extra {
 		c.wrong = append(c.wrong, wrongTensor{t, -1, isExtra})
 	}
-	head = c.head(heads)
+	head = c.head(heads, tiesOther)
 	c.section.Findings = strictjson.NewList(len(c.wrong), c.finding)
 	c.section.OK = len(c.wrong) == 0
 	sizes := renamed.words()
@@ -134,6 +136,9 @@ func (c *structure) finding(k int) Finding {
 	case isWrongHead:
 		f.Kind, f.Tensor, f.ConvertedName = UntiedHead, t.Name, t.Name
 		f.Want, f.Got, f.Detail = describeTensor(d.DType, d.Shape), describeTensor(t.DType, t.Shape), "the head is tied: it should be absent, or a copy of the embedding"
+		if f.Want == f.Got {
+			f.Want, f.Got, f.Detail = "a copy of "+d.Name, "other values", "config.json ties the head: "+model.ComputedWith("the embedding", "this head")
+		}
 	}
 	return f
 }
@@ -215,7 +220,8 @@ func (c *structure) heads(found *model.Model, known func(name string) bool) (hea
 }
 
 // head checks output heads that the plan does not have: they should be absent, or copies of the embedding.
-func (c *structure) head(heads []*tensor.Tensor) (state headState) {
+func (c *structure) head(heads []*tensor.Tensor, tiesOther bool) (state headState) {
+	state.tiesOther = tiesOther
 	i := c.plan.Embedding
 	for _, t := range heads {
 		d := c.plan.Dests[i]
@@ -225,12 +231,11 @@ func (c *structure) head(heads []*tensor.Tensor) (state headState) {
 			continue
 		}
 		if t.DType == d.DType && slices.Equal(t.Shape, d.Shape) {
-			note := " is present, as a second copy of the embedding; it is compared too"
-			if c.found != nil && c.found.EmbeddedByHead {
-				note = " is compared with the embedding"
-			}
-			c.section.Notes = append(c.section.Notes, t.Name+note)
+			c.section.Notes = append(c.section.Notes, t.Name+" is compared with the embedding, of which it should be a copy")
 			state.copies = append(state.copies, t.Name)
+			if tiesOther {
+				c.wrong = append(c.wrong, wrongTensor{t, int32(i), isWrongHead})
+			}
 			continue
 		}
 		state.other = true

@@ -98,13 +98,13 @@ func TestCheckStructure(t *testing.T) {
 		{"larger", with(2, shaped(b, tensor.BF16, 7)), model.HuggingFace, nil, "of 3 tensors: 1 misshapen", b + " (s2): [7] instead of [6]", 0, ""},
 		{"another type", with(2, shaped(b, tensor.F16, 6)), model.HuggingFace, nil, "of 3 tensors: 1 mistyped", b + " (s2): float16 instead of bfloat16", 0, ""},
 		{"head", with(0, right[0], shaped("lm_head.weight", tensor.F32, 8, 4)), model.HuggingFace, nil, "3 tensors: names, shapes and types as expected", "", 1,
-			"lm_head.weight is present, as a second copy of the embedding; it is compared too"},
+			"lm_head.weight is compared with the embedding, of which it should be a copy"},
 		{"another head", with(0, right[0], shaped("lm_head.weight", tensor.F32, 9, 4)), model.HuggingFace, nil, "of 3 tensors: an output head that is not a copy of the embedding",
 			"lm_head.weight (s0): float32 [9, 4], not float32 [8, 4]; the head is tied: it should be absent, or a copy of the embedding", 0, ""},
 		{"head of another type", with(0, right[0], shaped("lm_head.weight", tensor.BF16, 8, 4)), model.HuggingFace, nil, "of 3 tensors: an output head that is not a copy of the embedding",
 			"lm_head.weight (s0): bfloat16 [8, 4], not float32 [8, 4]; the head is tied: it should be absent, or a copy of the embedding", 0, ""},
 		{"head of an original", append(with(0, right[0]), shaped("head.w", tensor.F32, 8, 4)), model.Torch, &model.Model{}, "3 tensors: names, shapes and types as expected", "", 1,
-			"head.w is present, as a second copy of the embedding; it is compared too"},
+			"head.w is compared with the embedding, of which it should be a copy"},
 		{"beside an original", append(with(0, right[0]), shaped("step", tensor.F32)), model.Torch, &model.Model{}, "3 tensors: names, shapes and types as expected", "", 0, "1 tensor is not part of the model"},
 		{"not beside a directory", append(with(0, right[0]), shaped("step", tensor.F32)), model.HuggingFace, &model.Model{}, "of 3 tensors: 1 extra", "step: not a tensor of the model, float32 []", 0, ""},
 	} {
@@ -129,7 +129,7 @@ func TestCheckStructure(t *testing.T) {
 		for _, m := range [][2]int{{0, 0}, {1, 1}, {1, 2}, {1, 2}, {2, 2}} {
 			p.Moves = append(p.Moves, moves.Move{Dest: m[0], Source: &tensor.Tensor{Name: fmt.Sprint("s", m[1])}})
 		}
-		section, heads, _ := checkStructure(p, c, tt.found, nil, nil)
+		section, heads, _ := checkStructure(p, c, tt.found, nil, nil, false)
 		var findings []string
 		for i := range section.Findings.Len() {
 			f := section.Findings.At(i)
@@ -164,7 +164,7 @@ func TestCheckStructureEmbeddedByHead(t *testing.T) {
 	for _, source := range []bool{true, false} {
 		p := &convert.Plan{Layout: model.HuggingFace, Source: &model.Model{Family: model.Griffin, EmbeddedByHead: source}}
 		p.Dests = []moves.Dest{{Name: "model.embed_tokens.weight", DType: tensor.BF16, Shape: head.Shape}, {Name: "model.x", DType: tensor.BF16, Shape: head.Shape}}
-		section, heads, _ := checkStructure(p, checkpoint(head), found, nil, nil)
+		section, heads, _ := checkStructure(p, checkpoint(head), found, nil, nil, false)
 		var findings []string
 		for i := range section.Findings.Len() {
 			f := section.Findings.At(i)
@@ -173,7 +173,7 @@ func TestCheckStructureEmbeddedByHead(t *testing.T) {
 		want, note, alone, copies := []string{"model.x: missing, bfloat16 [128, 32]"}, "lm_head.weight stands for the embedding, as in the source", "lm_head.weight", 0
 		if !source {
 			want = append([]string{"model.embed_tokens.weight: missing, bfloat16 [128, 32]; transformers 5.23 takes lm_head.weight for it, and 4.57 leaves it without values"}, want...)
-			note, alone, copies = "lm_head.weight is compared with the embedding", "", 1
+			note, alone, copies = "lm_head.weight is compared with the embedding, of which it should be a copy", "", 1
 		}
 		if strings.Join(findings, "\n") != strings.Join(want, "\n") || strings.Join(section.Notes, "") != note || heads.alone != alone || len(heads.copies) != copies || heads.other {
 			t.Errorf("source %t: %q, notes %q, %+v", source, findings, section.Notes, heads)

@@ -142,6 +142,7 @@ type run struct {
 	fixture        *golden.Fixture
 	plan           *convert.Plan // from source to converted; nil if there is no converted
 	renaming       *renaming     // of the tensors of the plan in the converted checkpoint
+	tiesOther      bool          // config.json of the converted checkpoint ties an output head that differs from the embedding
 	retyped        retyped       // tensors of the converted checkpoint that the plan has the dtypes of
 
 	progressing sync.Mutex
@@ -179,6 +180,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		v.Adapter = a.Path
 	}
 	if r.converted == nil {
+		v.Notes = append(v.Notes, r.sourceModel.Notes...)
 		if known, err := r.sourceModel.Configure(r.options.Settings); err == nil && len(known.Recorded) > 0 {
 			v.Settings = settingsBy(&known.Config, known.Preset, known.Recorded)
 		}
@@ -327,8 +329,13 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if r.convertedModel != nil && r.copy == nil {
+		if r.tiesOther, err = model.TiesOther(ctx, r.convertedModel); err != nil {
+			return err
+		}
+	}
 	var head headState
-	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel, r.renaming, resized)
+	v.Structure, head, v.another = checkStructure(r.plan, r.converted, r.convertedModel, r.renaming, resized, r.tiesOther)
 	r.retyped.note(v, r.plan, r.renaming)
 	if !v.another {
 		if err := checkWeightFiles(v.Structure, r.converted, r.plan.Layout == model.HuggingFace, r.convertedModel); err != nil {

@@ -304,6 +304,9 @@ func explainRuntime(c *cli.Context) error {
 		return err
 	}
 	defer m.Checkpoint.Close()
+	if err := m.CheckHead(c.Context); err != nil {
+		return err
+	}
 	explained, err := m.Explain()
 	if err != nil {
 		return err

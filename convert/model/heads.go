@@ -147,9 +147,28 @@ func differs(m *Model, c *Copy, element int64) error {
 		return tensor.Bad("differs from %s from element %d on, and nothing states that the head is not tied to it", c.Of.Name, element).
 			In(m.Checkpoint.Path).Of(c.Tensor.Name)
 	}
-	return tensor.Bad("differs from %s from element %d on, and config.json ties the head to it: transformers 4.57 computes logits with the embedding, and 5.23 with this head", c.Of.Name, element).
+	return tensor.Bad("differs from %s from element %d on, and config.json ties the head to it: %s", c.Of.Name, element, ComputedWith("the embedding", "this head")).
 		In(m.Checkpoint.Path).Of(c.Tensor.Name).
 		Advise("set tie_word_embeddings of config.json to false for the model that 5.23 computes, or remove the head for that of 4.57")
+}
+
+// ComputedWith says with which of two matrices, which config.json ties and which differ, versions of transformers compute logits. (Measured.)
+func ComputedWith(embedding, head string) string {
+	return fmt.Sprintf("transformers 4.57 computes logits with %s, and 5.23 with %s", embedding, head)
+}
+
+// TiesOther reports whether the config.json of a Hugging Face directory ties an output head to the embedding that differs from it.
+func TiesOther(ctx context.Context, m *Model) (bool, error) {
+	stated, err := m.StatedConfig()
+	if err != nil || stated == nil || !stated.TieWordEmbeddings || m.Embedding() == nil {
+		return false, nil // what cannot be read is no matter of this
+	}
+	for _, c := range m.HeadCopies(&Config{}) {
+		if element, err := c.Check(ctx); err != nil || element >= 0 {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // CheckCopies compares output heads of a model that should be copies of the embedding with it. One that differs is a *tensor.FormatError.
