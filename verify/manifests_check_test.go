@@ -152,11 +152,14 @@ func TestRecordIsComplete(t *testing.T) {
 		doubted  bool
 		findings string
 		first    string // that lacks a digest
+		lacks    string // tensor that the checkpoint does not have
 	}{
-		{"all", "a b c", false, "", ""}, {"one is missing", "a c", false, with, "b"}, {"one is without a digest", "a b c-", false, with, "c"}, {"two are missing", "b", false, "c: tensors: 1 tensor, not 3 tensors with digests", "a"},
-		{"one more", "a b c z", false, more, ""}, {"two more", "a b c y z", false, "c: tensors: 2 more tensors, such as y, not only those of the model", ""},
-		{"one more and one less", "a b z", false, with + "\n" + more, "c"}, {"doubted", "a b z", true, "", ""},
-		{"moved", "a b new", false, "", ""}, {"moved, and under both names", "a b c new", false, "", ""},
+		{"all", "a b c", false, "", "", ""}, {"one is missing", "a c", false, with, "b", ""}, {"one is without a digest", "a b c-", false, with, "c", ""}, {"two are missing", "b", false, "c: tensors: 1 tensor, not 3 tensors with digests", "a", ""},
+		{"one more", "a b c z", false, more, "", ""}, {"two more", "a b c y z", false, "c: tensors: 2 more tensors, such as y, not only those of the model", "", ""},
+		{"one more and one less", "a b z", false, with + "\n" + more, "c", ""}, {"doubted", "a b z", true, "", "", ""},
+		{"moved", "a b new", false, "", "", ""}, {"moved, and under both names", "a b c new", false, "", "", ""},
+		{"a part", "a b", false, "", "", "c"}, {"a part, and one without a digest", "a b-", false, "c: tensors: 1 tensor, not 2 tensors with digests", "b", "c"},
+		{"moved, and a part", "a new", false, "", "", "b"},
 	} {
 		var recorded []manifest.Tensor
 		for _, name := range strings.Fields(tt.recorded) {
@@ -178,7 +181,17 @@ func TestRecordIsComplete(t *testing.T) {
 		if strings.Contains(tt.recorded, "new") {
 			moved = &renaming{names: map[string]string{"a": "a", "b": "b", "c": "new"}}
 		}
-		if err := c.checkComplete(p, moved); err != nil {
+		var has []*tensor.Tensor
+		for _, d := range p.Dests {
+			if name := moved.name(d.Name); name != tt.lacks {
+				has = append(has, shaped(name, tensor.F32))
+			}
+		}
+		converted, err := tensor.NewCheckpoint("converted", "test", has)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.checkComplete(p, moved, converted); err != nil {
 			t.Fatal(err)
 		}
 		if got := textsOf(c.section.Findings); got != tt.findings {
@@ -330,7 +343,11 @@ func TestNamesOfARecord(t *testing.T) {
 		}
 		p := &convert.Plan{}
 		p.Dests = append(p.Dests, moves.Dest{Name: "a"})
-		if err := c.checkComplete(p, nil); err != nil || len(c.wrong) != 1-want {
+		converted, err := tensor.NewCheckpoint("converted", "test", []*tensor.Tensor{shaped("a", tensor.F32)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.checkComplete(p, nil, converted); err != nil || len(c.wrong) != 1-want {
 			t.Errorf("%q is removed: %v, %v", removed, c.wrong, err)
 		}
 	}
