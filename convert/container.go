@@ -206,7 +206,7 @@ func (c *conversion) noteShared(tensors []*tensor.Tensor) {
 		shared = append(shared, tensor.JoinNames(groups[k]))
 	}
 	if len(shared) > 8 {
-		shared = append(shared[:8], fmt.Sprintf("and %d more groups", len(shared)-8))
+		shared = append(shared[:8], "and "+tensor.Plural(len(shared)-8, "more group"))
 	}
 	if len(shared) > 0 {
 		c.notes = append(c.notes, "tensors that share storage are written once for each name: "+strings.Join(shared, "; "))

@@ -206,7 +206,7 @@ func (c *conversion) planFiles() error {
 		c.remarks = append(c.remarks, remark)
 	}
 	if d.Unnamed > 0 {
-		c.remarks = append(c.remarks, fmt.Sprintf("the vocabulary has %d tokens more than the tokenizer has pieces; the files made from the tokenizer do not have the added tokens", d.Unnamed))
+		c.remarks = append(c.remarks, fmt.Sprintf("the vocabulary has %s more than the tokenizer has pieces; the files made from the tokenizer do not have what was added", tensor.Plural(d.Unnamed, "token")))
 	}
 	c.noteOutside(d.Outside)
 	left := slices.DeleteFunc(d.NotCopied, func(name string) bool {
@@ -439,11 +439,7 @@ func (c *conversion) prove(ctx context.Context, stage *staging, progress func(do
 		for _, t := range p.NotFinite {
 			names = append(names, tensor.Clip(t.Name))
 		}
-		what := fmt.Sprintf("%d tensors", n)
-		if n == 1 {
-			what = "1 tensor"
-		}
-		c.result.Notes = append(c.result.Notes, fmt.Sprintf("NaN or infinities in %s of the source, and so in the conversion: %s", what, tensor.JoinNames(names)))
+		c.result.Notes = append(c.result.Notes, fmt.Sprintf("NaN or infinities in %s of the source, and so in the conversion: %s", tensor.Plural(n, "tensor"), tensor.JoinNames(names)))
 	}
 	return p.Digests, p.Err()
 }

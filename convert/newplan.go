@@ -284,7 +284,7 @@ func (p *planner) noteAdapter() {
 			d.Rule += mark
 		}
 	}
-	note := fmt.Sprintf("merged the adapter %s, which changes %d parameters", tensor.QuoteName(m.Adapter.Path), m.AdapterChanges)
+	note := fmt.Sprintf("merged the adapter %s, which changes %s", tensor.QuoteName(m.Adapter.Path), tensor.Plural(m.AdapterChanges, "parameter"))
 	if m.HeadSplit() && p.Config.SeparateHead {
 		note += "; embedding and output head are no longer one, as PEFT runs the adapter, though not as it merges it"
 	}

@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -112,7 +111,7 @@ func (x retyped) note(v *Verdict, p *convert.Plan, r *renaming) {
 		return Finding{Kind: MistypedTensor, Tensor: d.Name, SourceName: sourceNames(p.List, i), ConvertedName: name, Want: x[name].String(), Got: d.DType.String()}
 	}), maxLines)
 	if more := groups - len(lines); more > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more groups of tensors have another dtype", more))
+		lines = append(lines, "tensors of another dtype are also in "+text.Count(more, "more group"))
 	}
 	for _, line := range lines {
 		s.Notes = append(s.Notes, strings.Join(strings.Fields(line), " "))

@@ -158,7 +158,7 @@ func (g *merger) refuseUnknown() error {
 	for _, n := range g.unknown {
 		names = append(names, tensor.QuoteName(n))
 	}
-	bad := tensor.Bad("changes %d parameters that the model does not have: %s", len(names), tensor.JoinNames(names)).In(g.adapter.Path)
+	bad := tensor.Bad("changes %s that the model does not have: %s", tensor.Plural(len(names), "parameter"), tensor.JoinNames(names)).In(g.adapter.Path)
 	if base := g.adapter.Config.Base; base != "" {
 		bad.Advise("it was made for %s", tensor.QuoteName(base))
 	}

@@ -140,7 +140,7 @@ func checkUnique(c *tensor.Checkpoint, models []*candidate) error {
 	var names []string
 	for _, a := range models {
 		if 2*a.size() >= models[0].size() {
-			names = append(names, fmt.Sprintf("%s (%d tensors)", describePrefix(a), a.size()))
+			names = append(names, fmt.Sprintf("%s (%s)", describePrefix(a), tensor.Plural(a.size(), "tensor")))
 		}
 	}
 	if len(names) < 2 {

@@ -286,7 +286,7 @@ func TestProveStructure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `5 tensors differ from the source
+	want := `not as in the source: 5 tensors
   dtype: float16 instead of bfloat16
   shape: shape [2, 1] instead of [2]
   missing: missing
@@ -316,7 +316,7 @@ func TestTallyFirst(t *testing.T) {
 		tally.differ(m, x.n, x.first, []byte{x.source[0]}, []byte{x.source[0] + 0x10})
 	}
 	counted := tally.proof(list, nil, []*tensor.Tensor{{}}, nil)
-	if got, want := counted.Failures.At(0), "7 elements differ; the first, [0, 5], is 0x71 instead of 0x61 (from a)"; got.Describe() != want {
+	if got, want := counted.Failures.At(0), "differs in 7 elements; the first, [0, 5], is 0x71 instead of 0x61 (from a)"; got.Describe() != want {
 		t.Errorf("%s, want %s", got.Describe(), want)
 	}
 	// Of two elements that one run has, too.

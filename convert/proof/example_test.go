@@ -27,8 +27,8 @@ func ExampleProve() {
 	}
 	fmt.Println(p.Err())
 	// Output:
-	// 1 tensors differ from the source
-	//   weight: 1 elements differ; the first, [2, 0], is 0x58 instead of 0x63 (from kernel)
+	// not as in the source: 1 tensor
+	//   weight: differs in 1 element; the first, [2, 0], is 0x58 instead of 0x63 (from kernel)
 }
 
 // Two tensors may hold the transpose of a third.

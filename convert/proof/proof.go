@@ -61,7 +61,7 @@ func (f *Failure) Describe() string {
 	if f.Differing == 0 {
 		return f.Problem
 	}
-	return fmt.Sprintf("%d elements differ; the first, %s, is %s instead of %s (from %s)", f.Differing, tensor.ShapeString(f.Index), f.Got, f.Want, f.Source)
+	return fmt.Sprintf("differs in %s; the first, %s, is %s instead of %s (from %s)", tensor.Plural(f.Differing, "element"), tensor.ShapeString(f.Index), f.Got, f.Want, f.Source)
 }
 
 // Error is a proof that failed.
@@ -70,7 +70,7 @@ type Error struct{ Failures strictjson.List[Failure] }
 // Error lists the tensors.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d tensors differ from the source", e.Failures.Len())
+	b.WriteString("not as in the source: " + tensor.Plural(e.Failures.Len(), "tensor"))
 	for i := range e.Failures.Len() {
 		f := e.Failures.At(i)
 		fmt.Fprintf(&b, "\n  %s: %s", f.Tensor, f.Describe())

@@ -22,9 +22,9 @@ func open(dir string) (*tensor.Checkpoint, error) {
 // TestSamples reads what torch wrote: see testdata/interop/sharded.py.
 func TestSamples(t *testing.T) {
 	for dir, details := range map[string]string{
-		"testdata/fsdp2":           "version 1.0.0; files 3; checksums CRC-32; model under model; left out optimizer (21 tensors), step (1 tensors), lr_scheduler, loss",
-		"testdata/tensor-parallel": "version 1.0.0; files 4; checksums CRC-32; model under model; left out optimizer (21 tensors), step (1 tensors), lr_scheduler, loss",
-		"testdata/titan/step-7":    "version 1.0.0; files 3; checksums CRC-32; left out optimizer (21 tensors), train_state (1 tensors)",
+		"testdata/fsdp2":           "version 1.0.0; files 3; checksums CRC-32; model under model; left out optimizer (21 tensors), step (1 tensor), lr_scheduler, loss",
+		"testdata/tensor-parallel": "version 1.0.0; files 4; checksums CRC-32; model under model; left out optimizer (21 tensors), step (1 tensor), lr_scheduler, loss",
+		"testdata/titan/step-7":    "version 1.0.0; files 3; checksums CRC-32; left out optimizer (21 tensors), train_state (1 tensor)",
 		"testdata/hf":              "files 3; checksums none",
 	} {
 		t.Run(dir, func(t *testing.T) {

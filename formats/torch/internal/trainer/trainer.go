@@ -2,7 +2,6 @@
 package trainer
 
 import (
-	"fmt"
 	"regexp"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -54,7 +53,7 @@ func (l *Left) Describe(c *tensor.Checkpoint) {
 		n := l.counts[key]
 		part := tensor.QuoteName(key)
 		if n[0] > 0 {
-			part += fmt.Sprintf(" (%d tensors)", n[0])
+			part += " (" + tensor.Plural(n[0], "tensor") + ")"
 		}
 		parts = append(parts, part)
 	}
