@@ -236,7 +236,7 @@ func (c *conversion) note(text string, names []string) {
 
 // checkFree returns an error if what is free, as check finds, is less than the destination takes, roughly.
 func (c *conversion) checkFree(check func(need int64) error) error {
-	record := c.recordSize()
+	record := recordSize(c.result.Tensors.Len())
 	n := record + c.output.size()
 	for _, f := range c.files {
 		n += f.Bytes
@@ -247,8 +247,8 @@ func (c *conversion) checkFree(check func(need int64) error) error {
 	return nil
 }
 
-// recordSize is about the size of conversion.json, whose names and digests are not known in advance.
-func (c *conversion) recordSize() int64 { return 2<<10 + 800*int64(c.result.Tensors.Len()) }
+// recordSize is about the size of a conversion.json, whose names and digests are not known in advance.
+func recordSize(tensors int) int64 { return 2<<10 + 800*int64(tensors) }
 
 // writeStaged writes the destination without its being visible, and publishes it if there is no error.
 func (c *conversion) writeStaged(ctx context.Context, to place) (err error) {
