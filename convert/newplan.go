@@ -102,6 +102,7 @@ func (p *planner) configure() error {
 		return err
 	}
 	p.configured, p.SettingsKnown, p.SettingsRecorded = configured, true, configured.Recorded
+	p.SettingsOrigins = configured.Origins
 	p.Config, p.Preset = configured.Original, configured.Preset
 	stated, err := m.StatedConfig()
 	if err != nil {

@@ -30,6 +30,8 @@ type Plan struct {
 	// SettingsRecorded are the names of the settings that were not given, and that the source's conversion.json has.
 	SettingsRecorded []string
 
+	SettingsOrigins model.Origins // if SettingsKnown
+
 	HF *manifest.HuggingFace // how config.json expresses Config; nil unless Layout is HuggingFace
 
 	Embedding int              // index into Dests

@@ -39,6 +39,7 @@ type Result struct {
 	Notes        []string                      `json:"notes,omitempty"`
 
 	BlockTypes []model.BlockType `json:"-"` // of the model; nil if none was recognised
+	Origins    model.Origins     `json:"-"` // of Settings
 }
 
 // ResultFile is a file of the destination.
@@ -69,7 +70,7 @@ func (c *conversion) describe(dst string) *Result {
 		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: c.to.String(),
 		DryRun: c.options.DryRun, DType: c.dtype.String(), Settings: c.settings, Recorded: c.recorded, HF: c.form, Shards: c.output.shards(), Files: c.output.files()}
 	if c.plan != nil {
-		r.BlockTypes = c.plan.Config.BlockTypes
+		r.BlockTypes, r.Origins = c.plan.Config.BlockTypes, c.plan.SettingsOrigins
 	}
 	r.Notes = append(r.Notes, src.Notes...)
 	r.Notes = append(append(r.Notes, c.notes...), c.remarks...)

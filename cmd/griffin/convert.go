@@ -348,22 +348,23 @@ func reasonLeft(r *convert.Result) string {
 	return agree(len(r.Left), "does", "do") + " not belong to the model"
 }
 
-// settingsLine returns the settings of the model and where they come from.
+// settingsLine returns the settings of the model and where they come from. Those of the same origin stand together.
 func settingsLine(r *convert.Result) string {
-	s := r.Settings
-	from := "given"
-	switch {
-	case s.Preset != "":
-		from = "preset " + s.Preset
-	case r.Layout == model.HuggingFace.String():
-		from = "config.json"
-	case len(r.Recorded) == 3:
-		from = "recorded in the source's conversion.json"
-	case len(r.Recorded) > 0:
-		from = fmt.Sprintf("given; %s recorded in the source's conversion.json", strings.ReplaceAll(strings.Join(r.Recorded, ", "), "_", " "))
+	s, o := r.Settings, r.Origins
+	values := []string{fmt.Sprintf("attention window %d", s.AttentionWindow), fmt.Sprintf("logits soft cap %g", float64(s.LogitsSoftCap)),
+		fmt.Sprintf("embedding scale %t", s.EmbeddingScale)}
+	var origins, parts []string
+	for i, origin := range []string{o.AttentionWindow, o.LogitsSoftCap, o.EmbeddingScale} {
+		if k := slices.Index(origins, origin); k >= 0 {
+			parts[k] += ", " + values[i]
+		} else {
+			origins, parts = append(origins, origin), append(parts, values[i])
+		}
 	}
-	return fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t (%s)",
-		s.AttentionWindow, float64(s.LogitsSoftCap), s.EmbeddingScale, from)
+	for k := range parts {
+		parts[k] += " (" + origins[k] + ")"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // printPlan prints the tensors, in natural order of their names, and the files that would be written. Tensors of several layers that are made

@@ -6,6 +6,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -25,6 +26,8 @@ type Configured struct {
 	// Recorded are the names of the settings that were not given, and that the conversion.json of an original has. Nothing proves them.
 	Recorded []string
 
+	Origins Origins // of the settings
+
 	// Form is how a Hugging Face directory expresses the model, as its conversion.json records it; nil
 	// if there is no record.
 	Form *manifest.HuggingFace
@@ -33,6 +36,11 @@ type Configured struct {
 	// then a number so large that it changes no logits.
 	NoCapRecorded bool
 }
+
+// Origins say where the settings of a configuration come from, each in a few words: "given", "config.json", "preset 2b".
+type Origins struct{ AttentionWindow, LogitsSoftCap, EmbeddingScale string }
+
+const fromRecord = "recorded in the source's conversion.json"
 
 // Configure completes the configuration with what shapes do not show. A Hugging Face directory has it
 // in its config.json, which the settings may repeat but not contradict; an original may have it in a
@@ -63,18 +71,52 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 			if err := r.checkGiven(s, m.files.configPath); err != nil {
 				return nil, err
 			}
+			r.Origins = r.statedOrigins()
 			return r, nil
 		}
-	} else {
-		s, r.Recorded = recordedSettings(m, s)
+	}
+	completed := s
+	if m.Layout != HuggingFace {
+		completed, r.Recorded = recordedSettings(m, s)
 	}
 	var err error
-	if r.Preset, err = s.complete(&r.Config, m); err != nil {
+	if r.Preset, err = completed.complete(&r.Config, m); err != nil {
 		return nil, m.withoutSettings(err)
 	}
-	r.Original = r.Config
+	r.Original, r.Origins = r.Config, r.completedOrigins(s)
 	r.setScale()
 	return r, nil
+}
+
+// statedOrigins returns the origins of settings that a config.json states, or the conversion.json beside it.
+func (r *Configured) statedOrigins() Origins {
+	o := Origins{hfconfig.Name, hfconfig.Name, hfconfig.Name}
+	if r.Original.AttentionWindow != r.Config.AttentionWindow {
+		o.AttentionWindow = fromRecord
+	}
+	if r.Model.HeadRelation == UnscaledHead {
+		o.EmbeddingScale = "shown by the output head"
+	} else if !r.Original.EmbeddingScale {
+		o.EmbeddingScale = fromRecord
+	}
+	return o
+}
+
+// completedOrigins returns the origins of settings without a config.json, of which some are given.
+func (r *Configured) completedOrigins(given Settings) Origins {
+	origin := func(name string, isGiven bool) string {
+		switch {
+		case slices.Contains(r.Recorded, name):
+			return fromRecord
+		case isGiven:
+			return "given"
+		case r.Preset != "":
+			return "preset " + r.Preset
+		}
+		return "default"
+	}
+	return Origins{origin("attention_window", given.AttentionWindow != nil), origin("logits_soft_cap", given.LogitsSoftCap != nil),
+		origin("embedding_scale", given.EmbeddingScale != nil)}
 }
 
 // readForm sets r.Original and r.Form according to the conversion.json beside a config.json. A number
