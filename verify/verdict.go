@@ -51,6 +51,7 @@ type Verdict struct {
 
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
 
+	partly      bool // Adapter lacks tensors of some of its target modules, which stay as in the base
 	dequantized bool // Source is a quantised copy, run dequantised
 
 	renaming *renaming        // of the tensors of Converted

@@ -177,7 +177,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		v.Model = name
 	}
 	if a := r.options.Adapter; a != nil {
-		v.Adapter = a.Path
+		v.Adapter, v.partly = a.Path, r.sourceModel.AdapterLacks != ""
 	}
 	if r.converted == nil {
 		v.Notes = append(v.Notes, r.sourceModel.Notes...)

@@ -61,14 +61,14 @@ func (g *merger) refuseIncomplete(changes []peft.Change, tied, partial bool) (la
 			from = append(from, field)
 		}
 	}
-	what := "parameters"
+	what, stay := "parameters", "stay"
 	if len(missing) == 1 {
-		what = "parameter"
+		what, stay = "parameter", "stays"
 	}
 	lacks = fmt.Sprintf("lacks the tensors of %d %s that its configuration says it changes (%s): %s", len(missing), what, strings.Join(from, ", "), tensor.JoinNames(missing))
 	onlyTargets := len(from) == 1 && fields["target_modules"]
 	if onlyTargets && partial {
-		return lacks + ", which stay as in the base", nil
+		return lacks + ", which " + stay + " as in the base", nil
 	}
 	bad := tensor.Bad("%s", lacks).In(g.adapter.Path)
 	if onlyTargets {

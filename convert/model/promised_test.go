@@ -119,7 +119,7 @@ func TestIncompleteAdapters(t *testing.T) {
 			if tt.want == "" || partial && tt.advice == "" {
 				want := ""
 				if tt.want != "" {
-					want = tt.want + ", which stay as in the base"
+					want = tt.want + ", which " + map[bool]string{true: "stays", false: "stay"}[strings.HasPrefix(tt.want, one)] + " as in the base"
 				}
 				if err != nil || m.AdapterLacks != want {
 					t.Errorf("%s, partial %t: %+v, %v; want %q", tt.name, partial, m, err, want)
