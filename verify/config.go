@@ -34,7 +34,7 @@ func checkConfig(converted *tensor.Checkpoint, found *model.Model, isWhole bool,
 	fields, err := hfconfig.Fields(converted.Source, converted.Beside(hfconfig.Name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && single:
-		return &Section{OK: true, Skipped: true, Summary: "not checked: there is no config.json beside " + filepath.Base(converted.Path)}, nil
+		return &Section{OK: true, Skipped: true, noConfig: true, Summary: "not checked: there is no config.json beside " + filepath.Base(converted.Path)}, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return &Section{Summary: "there is no config.json", Findings: strictjson.Items(Finding{Kind: WrongField, Field: hfconfig.Name, Want: aFile, Got: "none",
 			Detail: "transformers cannot load the directory"})}, nil

@@ -145,15 +145,16 @@ func (c *configSummary) add(part string, wrong bool) {
 	c.parts, c.wrong = append(c.parts, part), c.wrong || wrong
 }
 
-// finish sets the summary. If the check of config.json was skipped, its summary is left out once another check was made.
+// finish sets the summary. If the check of config.json was skipped, its summary is left out once another check was made, unless the model should have
+// one: what a record agrees with does not replace it.
 func (c *configSummary) finish() {
 	if len(c.parts) == 0 {
 		return
 	}
-	if !c.section.Skipped {
+	if !c.section.Skipped || c.section.noConfig {
 		c.parts = append([]string{c.section.Summary}, c.parts...)
 	}
-	c.section.Skipped, c.section.OK = false, c.section.OK && !c.wrong
+	c.section.Skipped, c.section.OK = c.section.noConfig && !c.wrong, c.section.OK && !c.wrong
 	c.section.Summary = strings.Join(c.parts, "; ")
 }
 

@@ -291,6 +291,7 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 	}{
 		{Section{OK: true, Skipped: true, Summary: "skipped"}, nil, true, true, "skipped"}, {Section{OK: true, Skipped: true, Summary: "skipped"}, []bool{false}, true, false, "p0"},
 		{Section{OK: true, Skipped: true, Summary: "skipped"}, []bool{true, false}, false, false, "p0; p1"}, {Section{Summary: "wrong"}, []bool{false}, false, false, "wrong; p0"},
+		{Section{OK: true, Skipped: true, noConfig: true, Summary: "none"}, []bool{false}, true, true, "none; p0"}, {Section{OK: true, Skipped: true, noConfig: true, Summary: "none"}, []bool{true}, false, false, "none; p0"},
 	} {
 		c := &configSummary{section: &tt.before}
 		for i, wrong := range tt.parts {

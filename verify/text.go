@@ -116,6 +116,9 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 	if v.Settings != nil && len(v.Settings.Recorded) > 0 {
 		of += ", with settings as recorded" + map[bool]string{false: ", not proven"}[showsRecorded(v, v.Settings.Recorded)]
 	}
+	if v.Config != nil && v.Config.noConfig {
+		of += ", without a config.json"
+	}
 	if len(v.Given) > 0 {
 		of += ", with " + inWords(v.Given) + " as given"
 	}

@@ -114,6 +114,8 @@ type Section struct {
 	Summary  string                   `json:"summary"`           // one line
 	Findings strictjson.List[Finding] `json:"findings"`          // everything that is wrong, in the order of the destination
 	Notes    []string                 `json:"notes,omitempty"`   // what is not wrong
+
+	noConfig bool // there is no config.json beside the single file of weights that was to be checked with it
 }
 
 // add adds findings, of which a section with few is made.
