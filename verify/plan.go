@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
@@ -165,24 +166,39 @@ func leftOut(p *convert.Plan) (names []string) {
 	return names
 }
 
-// leftOutNotes say which tensors of the source are not in the conversion: those that leftOut returns, and what is beside the model.
+// leftOutNotes say which tensors of the source are not in the conversion: those that leftOut returns, and what is beside the model. Tensors of several
+// layers are named together.
 func leftOutNotes(p *convert.Plan) (notes []string) {
 	add := func(names []string, one, many string) {
-		const maxNames = 5
 		if len(names) == 0 {
 			return
 		}
-		note := text.Agree(len(names), "tensor", one, many) + " in the conversion: " + strings.Join(names[:min(len(names), maxNames)], ", ")
-		if more := len(names) - maxNames; more > 0 {
-			note += " and " + text.Grouped(int64(more)) + " more"
-		}
-		notes = append(notes, note)
+		notes = append(notes, text.Agree(len(names), "tensor", one, many)+" not in the conversion: "+inLayers(names, p))
 	}
-	add(leftOut(p), "of the source is no parameter of the family, and not", "of the source are no parameters of the family, and not")
+	add(leftOut(p), "of the source is no parameter of the family, and is", "of the source are no parameters of the family, and are")
 	var beside []string
 	for _, t := range p.Left {
 		beside = append(beside, t.Name)
 	}
-	add(beside, "of the source does not belong to the model, and is not", "of the source do not belong to the model, and are not")
+	add(beside, "of the source does not belong to the model, and is", "of the source do not belong to the model, and are")
 	return notes
+}
+
+// inLayers names tensors of the source of a plan, those of several layers together.
+func inLayers(names []string, p *convert.Plan) string {
+	const most = 20_000 // more than a model has; others would take much memory
+	if len(names) > most {
+		return tensor.JoinNames(names)
+	}
+	left := len(names)
+	converted := map[string]bool{}
+	for i := range p.Moves {
+		if name := p.Moves[i].Source.Name; !converted[name] { // the other tensors of the layers
+			converted[name] = true
+			names = append(names, name)
+		}
+	}
+	items := &diff.Items{Len: len(names), Name: func(i int) string { return names[i] }, BlockTypes: kindNames(p.Config.BlockTypes),
+		What: func(i int) (diff.Status, string, bool) { return diff.OnlyA, "", i < left }}
+	return items.Words()
 }

@@ -117,7 +117,7 @@ func TestWrittenWindow(t *testing.T) {
 
 // Of many tensors that were left out the first are named, and the others counted; those beside the model apart from others.
 func TestLeftOutNotes(t *testing.T) {
-	for n, want := range map[int]string{0: "", 1: ": t0", 5: ": t0, t1, t2, t3, t4", 6: ": t0, t1, t2, t3, t4 and 1 more", 1500: ": t0, t1, t2, t3, t4 and 1,495 more"} {
+	for n, want := range map[int]string{0: "", 1: ": t0", 5: ": t0, t1, t2, t3, t4", 9: ": t0, t1, t2, t3, t4, t5, t6, t7 and 1 more", 20_009: ": t0, t1, t2, t3, t4, t5, t6, t7 and 20001 more"} {
 		var all []*tensor.Tensor
 		for i := range n {
 			all = append(all, shaped(fmt.Sprint("t", i), tensor.F32, 1))
@@ -137,11 +137,28 @@ func TestLeftOutNotes(t *testing.T) {
 				}
 			}
 		}
-		const extra, beside = " of the family, and not in the conversion", " not belong to the model, and "
+		const extra, beside = " of the family, and ", " not belong to the model, and "
 		check(&convert.Plan{Source: &model.Model{Extra: all}}, extra)
 		check(&convert.Plan{Source: &model.Model{Extra: all}, Extra: []int{3}}) // kept
 		check(&convert.Plan{Source: &model.Model{}, Left: all}, beside)
 		check(&convert.Plan{Source: &model.Model{Extra: all}, Left: all}, extra, beside)
+	}
+	// Tensors of several layers are named together, and whole layers only if none of their tensors is converted.
+	p := &convert.Plan{Source: &model.Model{}}
+	for layer := range 3 {
+		for _, name := range []string{"a", "b", "c"} {
+			p.Left = append(p.Left, shaped(fmt.Sprintf("ema.%d.%s", layer, name), tensor.F32, 1))
+			t := shaped(fmt.Sprintf("blocks.%d.%s", layer, name), tensor.F32, 1)
+			if name == "a" && layer < 2 {
+				p.Left = append(p.Left, t)
+			} else {
+				p.Moves = append(p.Moves, moves.Move{Source: t})
+			}
+		}
+	}
+	const want = "11 tensors of the source do not belong to the model, and are not in the conversion: every tensor of all layers (3) of ema, layers 0 to 1 of blocks: a"
+	if got := leftOutNotes(p); len(got) != 1 || got[0] != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
