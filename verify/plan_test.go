@@ -146,7 +146,7 @@ func TestLeftOutNotes(t *testing.T) {
 	// Tensors of several layers are named together, and whole layers only if none of their tensors is converted.
 	p := &convert.Plan{Source: &model.Model{}}
 	for layer := range 3 {
-		for _, name := range []string{"a", "b", "c"} {
+		for _, name := range []string{"a", "b", "c", "d"} {
 			p.Left = append(p.Left, shaped(fmt.Sprintf("ema.%d.%s", layer, name), tensor.F32, 1))
 			t := shaped(fmt.Sprintf("blocks.%d.%s", layer, name), tensor.F32, 1)
 			if name == "a" && layer < 2 {
@@ -156,7 +156,7 @@ func TestLeftOutNotes(t *testing.T) {
 			}
 		}
 	}
-	const want = "11 tensors of the source do not belong to the model, and are not in the conversion: every tensor of all layers (3) of ema, layers 0 to 1 of blocks: a"
+	const want = "14 tensors of the source do not belong to the model, and are not in the conversion: every tensor of all layers (3) of ema; layers 0, 1 of blocks: a"
 	if got := leftOutNotes(p); len(got) != 1 || got[0] != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // Where names the tensors of a group, in lines of about 110 columns: "recurrent layers (18) of model.layers: temporal_block.conv_1d.bias",
@@ -35,13 +33,22 @@ func (r *Items) Where(g *Group) []string {
 	return lines
 }
 
-// Words names the tensors that are in groups: "model.embed_tokens.weight, every tensor of layer 3 of model.layers".
+// Words names the tensors that are in groups: "model.embed_tokens.weight, every tensor of layer 3 of model.layers". Groups that are lists themselves
+// are divided by semicolons.
 func (r *Items) Words() string {
 	var where []string
 	for _, g := range r.Groups() {
 		where = append(where, strings.Join(r.Where(&g), " "))
 	}
-	return tensor.JoinNames(where)
+	const most = 8
+	separator, rest := ", ", ""
+	if len(where) > most {
+		where, rest = where[:most], fmt.Sprintf(" and %d more", len(where)-most)
+	}
+	if slices.ContainsFunc(where, func(s string) bool { return strings.Contains(s, separator) }) {
+		separator = "; "
+	}
+	return strings.Join(where, separator) + rest
 }
 
 // LayersOf names the layers of a group, which has some: "recurrent layers (18)" if they are all of that kind, "recurrent layers
