@@ -68,10 +68,10 @@ func checkOutputFlag(c *cli.Context, flag string, reads ...string) error {
 	}
 	dir := filepath.Dir(publish.Target(path))
 	if _, err := os.Stat(dir); err != nil {
-		return &inputError{"--" + flag + ": ", dir, err}
+		return &inputError{"--" + flag + ": ", dir, err, nil}
 	}
 	if err := checkOutputFile(path, reads...); err != nil {
-		return &inputError{"--" + flag + ": ", path, err}
+		return &inputError{"--" + flag + ": ", path, err, nil}
 	}
 	return nil
 }

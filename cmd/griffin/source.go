@@ -182,7 +182,7 @@ func checkInputs(c *cli.Context) error {
 	for _, path := range readPaths(c) {
 		if _, isAddress := storage.Scheme(path); !isAddress {
 			if _, err := os.Stat(path); err != nil {
-				return &inputError{"", path, err}
+				return &inputError{"", path, err, c.Args().Slice()}
 			}
 		}
 	}
@@ -203,7 +203,7 @@ func checkInputs(c *cli.Context) error {
 		case flag == "tokens" && err != nil && strings.Contains(path, ","):
 			continue // neither
 		case err != nil:
-			return &inputError{"--" + flag + ": ", path, err}
+			return &inputError{"--" + flag + ": ", path, err, nil}
 		case flag == "adapter" && !info.IsDir():
 			return usagef("--adapter: %s is a file", path).advise("give the directory of the adapter, which has its %s", peft.ConfigName)
 		case flag == "adapter" && !peft.Detect(storage.Local(path), "."):
@@ -212,7 +212,7 @@ func checkInputs(c *cli.Context) error {
 			return usagef("--%s: %s is a directory", flag, path).advise("%s", filesFor(flag, path))
 		case tensorFiles[flag] != "" && info.Mode().IsRegular():
 			if err := checkTensorFile(path, info.Size()); err != nil {
-				return &inputError{"--" + flag + ": ", path, err}
+				return &inputError{"--" + flag + ": ", path, err, nil}
 			}
 		}
 	}
@@ -311,6 +311,7 @@ type inputError struct {
 	flag string // "--golden: ", or "" for an argument
 	path string
 	err  error
+	args []string // of the command line; none of them is what path could be meant for
 }
 
 func (e *inputError) Error() string { return e.flag + e.err.Error() }
@@ -331,7 +332,7 @@ func (e *inputError) hint() string {
 		}
 		return tensorFiles[strings.Trim(e.flag, "-: ")]
 	}
-	if near := nearPath(e.path); near != "" {
+	if near := nearPath(e.path); near != "" && !slices.Contains(e.args, near) {
 		return "did you mean " + printable(near) + "?"
 	}
 	dir, _ := filepath.Split(e.path)
@@ -370,14 +371,27 @@ func nearPath(path string) string {
 	if err != nil {
 		return ""
 	}
-	var names []string
+	var names, stems []string
+	extension := filepath.Ext(name)
 	for _, entry := range entries {
-		names = append(names, entry.Name())
+		if stem, ok := strings.CutSuffix(entry.Name(), extension); ok && extension != "" {
+			stems = append(stems, stem)
+		} else if entry.IsDir() || isLikeExtension(extension, filepath.Ext(entry.Name())) {
+			names = append(names, entry.Name())
+		}
+	}
+	if near := nearest.Name(strings.TrimSuffix(name, extension), stems); near != "" {
+		return dir + near + extension
 	}
 	if near := nearest.Name(name, names); near != "" {
 		return dir + near
 	}
 	return ""
+}
+
+// isLikeExtension reports whether a misspelt path may stand for a file of another extension than its own: one that is misspelt, or that is not there.
+func isLikeExtension(typed, extension string) bool {
+	return typed == extension || typed == "" && isModelFile(extension) || nearest.Name(typed, []string{extension}) != ""
 }
 
 // readPaths returns the paths of a command line that are read. If there are too many, nothing says which those are.
