@@ -187,6 +187,9 @@ func (c *computation) excuseWindow(l *logits.Result, m *runtime.Model) {
 			continue // nothing says which is the original's
 		default:
 			v.excuses[f] = fmt.Sprintf("the recording was made with attention_window_size %d, and %s has %d", other, side, w.Written)
+			if slices.ContainsFunc(c.run.contradicted, func(x contradiction) bool { return x.name == logits.WindowSetting }) {
+				continue // what was given says otherwise of the original's
+			}
 			say = fmt.Sprintf("attention_window_size %d and %d both stand for the original's window of %d, but %s attends to other tokens with each: record %s itself, or %s", other, w.Written, w.Original, l.Semantics, side, todo)
 		}
 		if !slices.Contains(v.Notes, say) {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -172,6 +173,26 @@ func TestEditedSetting(t *testing.T) {
 			t.Errorf("%s, %s: %s\n%s", tt.converted, tt.recording, v.Answer(), notes)
 		}
 	}
+}
+
+// Where another window was given than the conversion has, neither is called the original's because of a recording under another config.json.
+func TestGivenWindowAndRecording(t *testing.T) {
+	original, narrow := convertTiny(t, "narrow", convert.Options{To: convert.ToHF, Settings: settingsOf(7, 30, true)})
+	recording := cases.Open(t, "tiny-griffin").Recording("hf5") // attention_window_size 8
+	const answer = "the recording was made with attention_window_size 8, and the conversion has 7"
+	check := func(given model.Settings, answer string, stands bool) {
+		t.Helper()
+		v, err := verifyFiles(t, original, narrow, Options{Golden: recording, Settings: given})
+		if err != nil || v.Answer() != answer || strings.Contains(strings.Join(v.Notes, "\n"), "both stand for") != stands {
+			t.Errorf("%s: %q, %v", v.Answer(), v.Notes, err)
+		}
+	}
+	check(settingsOf(7, 30, true), "not proven: "+answer, true)
+	check(settingsOf(8, 30, true), "not proven: the attention window that was given is not the conversion's; "+answer, false)
+	if err := os.Remove(filepath.Join(narrow, manifest.Name)); err != nil {
+		t.Fatal(err)
+	}
+	check(settingsOf(8, 30, true), "not proven: the attention window that was given is not the conversion's; "+answer, false)
 }
 
 // The settings that only the record of the source states are named, with that file; a recording may disprove one of them too.
