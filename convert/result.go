@@ -113,6 +113,6 @@ func (r *Result) add(written []tensor.Written) {
 		r.Inexact += written[i].Inexact
 	}
 	if n := r.Overflowed; n > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%d finite elements are too large for %s and became infinite", n, r.DType))
+		r.Notes = append(r.Notes, fmt.Sprintf("%s became infinite, too large for %s", tensor.Plural(n, "finite element"), r.DType))
 	}
 }

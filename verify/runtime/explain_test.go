@@ -114,6 +114,7 @@ func TestExplain(t *testing.T) {
 		{name: "biases", size: 9, fields: map[string]any{"attention_bias": true}, want: [4]int{9, never, unloaded, 9}, why: map[string]string{"mlx-lm": "attention_bias"}},
 		{name: "activation of transformers 5", size: 9, fields: map[string]any{"hidden_activation": "sqrtsoftplus"}, want: [4]int{unloaded, never, 0, unloaded}},
 		{name: "wider heads", size: 9, fields: map[string]any{"head_dim": 32}, want: [4]int{0, never, unloaded, 0}, why: map[string]string{"candle": "every pass fails", "mlx-lm": "head_dim", "transformers4": "every pass fails"}},
+		{name: "one wider head", config: with(func(c *model.Config) { c.NumHeads = 1 }), size: 9, fields: map[string]any{"head_dim": 32}, want: [4]int{0, never, unloaded, 0}, why: map[string]string{"candle": "not as wide as 1 head of 32 channels", "mlx-lm": "not as wide as 1 head of 32", "transformers4": "not as wide as 1 head of 32"}},
 		{name: "heads of 2 channels", config: with(func(c *model.Config) { c.NumHeads = 32 }), size: 9, want: [4]int{1, never, 0, 1}, why: map[string]string{"candle": "another number of channels", "mlx-lm": "1 of 2 channels"}},
 		{name: "heads of 6 channels", config: with(func(c *model.Config) { c.Width, c.LRUWidth, c.NumHeads = 36, 36, 6 }), size: 9, want: [4]int{0, never, 0, 0}, why: map[string]string{"candle": "6 channels", "mlx-lm": "3 of 6 channels"}},
 		{name: "no model_type", size: 9, fields: map[string]any{"model_type": nil}, want: [4]int{unloaded, unloaded, unloaded, 9}, why: map[string]string{"transformers5": "model_type"}},

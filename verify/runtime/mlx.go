@@ -80,7 +80,7 @@ func (x *explainer) mlxLoads() {
 			x.refuses("it ignores num_key_value_heads, and the model has %d: it has 1", heads)
 		}
 		if !x.fitting() {
-			x.refuses("it ignores head_dim, and %d heads of %d channels are not as wide as the model", x.Stated.NumAttentionHeads, x.Stated.HeadDim)
+			x.refuses("it ignores head_dim, and the model is not as wide as %s of %d channels", count(int(x.Stated.NumAttentionHeads), "head"), x.Stated.HeadDim)
 		}
 		if x.Fields["attention_bias"] == true {
 			x.refuses("it ignores attention_bias, which is true: its queries, keys and values have no biases")
