@@ -213,6 +213,9 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 		if c.run.converted == nil {
 			c.run.verdict.Given = onlyGiven(c.run.sourceModel, c.given(known))
 		}
+		if how := c.run.verdict.Weights.rounding(); how != "" && len(models) == 1 && m == &c.source && c.converted != nil {
+			result.Notes = append(result.Notes, fmt.Sprintf("the conversion, %s, was not run against the recording", how))
+		}
 		c.run.verdict.Logits = append(c.run.verdict.Logits, result)
 		c.run.verdict.layers[result] = layersOf(known.Found.Checkpoint.Tensors())
 		c.excuseWindow(result, known)
@@ -327,7 +330,7 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	passes := c.passes()
 	source, converted := c.source.RunBy(hf), c.converted.RunBy(hf)
 	d, err := runtime.Compare(source, converted, passes)
-	if err != nil {
+	if d == nil || err != nil {
 		return nil, err
 	}
 	right := converted.Model
@@ -342,6 +345,9 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 			return nil, err
 		}
 		d.Summary = "but for what fails, " + d.Summary
+	}
+	if lost := c.run.verdict.Weights.lost(); lost != nil && d.From < 0 && !d.Refused { // it ends with what is the same at every position
+		d.Summary += ", apart from " + inWords(lost)
 	}
 	metrics, err := c.runtimeMetrics(ctx, &source, &converted, d, passes)
 	if err != nil {

@@ -121,8 +121,8 @@ func TestCacheWithoutAttention(t *testing.T) {
 	}
 }
 
-// A file of weights alone has no configuration to check: it is run with the settings of the source. Where there is a configuration beside it,
-// it is checked.
+// A file of weights alone has no configuration to check: it is run with the settings of the source, and nothing is said of other runtimes. Where
+// there is a configuration beside it, it is checked.
 func TestFileAlone(t *testing.T) {
 	recording := cases.Open(t, "odd-griffin").Recording("jax")
 	for _, b := range []*base{baseOf(t, "float32, torch"), matchedBases(t)[1]} {
@@ -136,7 +136,7 @@ func TestFileAlone(t *testing.T) {
 			if err != nil || !v.Same || v.Config.Skipped == configured || strings.Contains(v.Verdict, ", without a config.json") == configured || !configured && v.Config.Summary != "not checked: there is no config.json beside model.safetensors" {
 				t.Fatalf("%s, configured %t: %+v, %v", b.name, configured, v, err)
 			}
-			if f := v.Facts.Converted; f.Config == nil || f.Digest == "" || v.Runtime == nil {
+			if f := v.Facts.Converted; f.Config == nil || f.Digest == "" || (v.Runtime != nil) != configured {
 				t.Errorf("%s, configured %t: %+v, %+v", b.name, configured, f, v.Runtime)
 			}
 			flip(0, 0)(m.get(finalNorm)) // both are compared with the recording: one ulp is within rounding

@@ -291,12 +291,15 @@ func (v *Verdict) writeTable(out *textWriter) {
 	}
 	if v.Runtime != nil {
 		line("runtime", "note", v.Runtime.Summary)
+		if m := v.Runtime.Metrics; m != nil && v.Same && v.Weights.rounding() != "" {
+			out.printf("%21s%s\n", "", distanceLine(m))
+		}
 	}
 }
 
-// LogitsOfSide reports whether the logits of one checkpoint say nothing of the other: of two that are not the same, both were run, or the source alone.
+// LogitsOfSide reports whether the logits of one checkpoint say nothing of the other: of two that are not the same, or the same but for rounding, both were run, or the source alone.
 func LogitsOfSide(v *Verdict) bool {
-	return len(v.Logits) > 1 || v.Converted != nil && v.Structure != nil && !isProvenSame(v)
+	return len(v.Logits) > 1 || v.Converted != nil && v.Structure != nil && (!isProvenSame(v) || v.Weights.rounding() != "")
 }
 
 // isProvenSame reports whether both checkpoints have the same weights and configuration.
@@ -394,6 +397,15 @@ func metricsLines(side string, l *logits.Result) (lines []string) {
 		lines = append(lines, fmt.Sprintf("%s, run as %s, %s: logits that are not finite", side, l.Semantics, strings.Join(unknown, ", ")))
 	}
 	return lines
+}
+
+// distanceLine says how far a conversion that was rounded is from its source.
+func distanceLine(m *logits.Metrics) string {
+	const of = "conversion against source, at the tokens of the recording: "
+	if math.IsNaN(float64(m.Largest)) {
+		return of + "logits that are not finite"
+	}
+	return of + fmt.Sprintf("largest difference %.3g, mean %.3g, KL mean %.2g, largest %.2g, top-1 %.4g%%", float64(m.Largest), float64(m.Mean), float64(m.KLMean), float64(m.KLMax), 100*float64(m.Top1))
 }
 
 // textWriter keeps the first error, so that callers check it once.

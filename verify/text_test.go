@@ -292,6 +292,31 @@ func TestMetricsOfNotFinite(t *testing.T) {
 	}
 }
 
+// What a change of dtypes, and the division of the embedding, did to what is computed is said, and how far that is from the source.
+func TestLost(t *testing.T) {
+	for _, tt := range []struct {
+		w              *WeightsSection
+		rounding, lost string
+	}{
+		{nil, "", ""},
+		{&WeightsSection{}, "", ""},
+		{&WeightsSection{Rounded: 3, Widened: 3, RoundedTo: "float32"}, "", "rounding in float32"},
+		{&WeightsSection{Rounded: 3, RoundedTo: "bfloat16"}, "rounded to bfloat16", "rounding to bfloat16"},
+		{&WeightsSection{Rounded: 3, Widened: 1, RoundedTo: "bfloat16", DTypes: "2 tensors rounded to bfloat16, 1 tensor as float32"}, "2 tensors rounded to bfloat16, 1 tensor as float32", "rounding"},
+		{&WeightsSection{Rounded: 3, RoundedTo: "float16", Overflowed: 1, Inexact: 1}, "rounded to float16", "rounding to float16; 1 element that became infinite; what dividing the embedding lost"},
+	} {
+		if rounding, lost := tt.w.rounding(), strings.Join(tt.w.lost(), "; "); rounding != tt.rounding || lost != tt.lost {
+			t.Errorf("%+v: %q, %q", tt.w, rounding, lost)
+		}
+	}
+	const of = "conversion against source, at the tokens of the recording: "
+	for largest, want := range map[float64]string{0.25: of + "largest difference 0.25, mean 0, KL mean 0, largest 0, top-1 50%", math.NaN(): of + "logits that are not finite"} {
+		if got := distanceLine(&logits.Metrics{Largest: Number(largest), Top1: 0.5}); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // The verdict names what it allows.
 func TestAnswer(t *testing.T) {
 	for _, tt := range []struct {

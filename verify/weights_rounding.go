@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -151,6 +152,37 @@ func (w *weightsCheck) acceptRounded(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// rounding says to which dtypes elements were rounded that these do not all have: "rounded to bfloat16"; "" if no element could change.
+func (w *WeightsSection) rounding() string {
+	if w == nil || w.Rounded == w.Widened {
+		return ""
+	}
+	return cmp.Or(w.DTypes, "rounded to "+w.RoundedTo)
+}
+
+// lost names what another dtype, or the division of the embedding, changed in what the conversion computes.
+func (w *WeightsSection) lost() (all []string) {
+	if w == nil {
+		return nil
+	}
+	switch {
+	case w.Rounded > 0 && w.DTypes != "":
+		all = append(all, "rounding")
+	case w.Rounded == 0:
+	case w.Rounded == w.Widened:
+		all = append(all, "rounding in "+w.RoundedTo)
+	default:
+		all = append(all, "rounding to "+w.RoundedTo)
+	}
+	if w.Overflowed > 0 {
+		all = append(all, text.Count(w.Overflowed, "element")+" that became infinite")
+	}
+	if w.Inexact > 0 {
+		all = append(all, "what dividing the embedding lost")
+	}
+	return all
 }
 
 // countDTypes sets what was done to the tensors that were compared, if not the same to all, and returns the dtype that most elements were rounded to or are

@@ -51,6 +51,8 @@ func TestVerdictHeadline(t *testing.T) {
 			"Every one of 1,000 elements of 2 tensors is identical to the source, correctly rounded where the dtype changed."},
 		{"rounded and widened", verify.Verdict{Same: true, Weights: weights(ok, 500, 400, 0)}, false, "The same model, rounded to float32", page.Good,
 			"Every one of 1,000 elements of 2 tensors is identical to the source, correctly rounded where the dtype changed."},
+		{"rounded, and the source as recorded", verify.Verdict{Same: true, Source: &verify.Subject{Path: "x"}, Converted: &verify.Subject{}, Structure: &ok, Config: &ok, Weights: weights(ok, 500, 0, 0), Logits: recording}, false, "The same model, rounded to float32", page.Good,
+			"Every one of 1,000 elements of 2 tensors is identical to the source, correctly rounded where the dtype changed, and what jax computed matches the source within rounding."},
 		{"widened", verify.Verdict{Same: true, Weights: weights(ok, 500, 500, 0)}, false, "The same model, as float32", page.Good,
 			"Every one of 1,000 elements of 2 tensors has the value that the source has, in float32."},
 		{"divided", verify.Verdict{Same: true, Weights: weights(ok, 0, 0, 10)}, false, "The same model", page.Good,

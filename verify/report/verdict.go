@@ -401,7 +401,11 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		parts = append(parts, fmt.Sprintf("every one of %s elements of %s %s", text.Grouped(w.Elements), text.Count(w.Tensors, "tensor"), how))
 	}
 	for _, l := range v.Logits {
-		parts = append(parts, fmt.Sprintf("what %s computed matches within rounding", l.Implementation))
+		matches := "matches"
+		if len(v.Logits) == 1 && verify.LogitsOfSide(v) {
+			matches = "matches the " + verify.OfSide(v, l)
+		}
+		parts = append(parts, fmt.Sprintf("what %s computed %s within rounding", l.Implementation, matches))
 		break
 	}
 	s := strings.Join(parts, ", and ")

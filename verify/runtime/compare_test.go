@@ -133,6 +133,10 @@ func TestCompareOwnReasons(t *testing.T) {
 	if d.From != -1 || d.First == nil || d.First.Row != 1 || d.Pass != "packed" || !strings.Contains(d.Summary, "of the packed rows") || !strings.Contains(d.Summary, "for a document alone it computes the same") {
 		t.Errorf("%+v", d)
 	}
+	twice := []golden.Pass{{Name: "packed", Batch: 1, Length: 2, Tokens: make([]int32, 2), Positions: make([]int32, 2)}}
+	if d := compare(t, hf.RunBy(runtime.Transformers5), source.RunBy(runtime.Transformers5), twice); !strings.Contains(d.Summary, "sees 1 earlier token in transformers 5 and 0 in the original") {
+		t.Errorf("%+v", d)
+	}
 }
 
 func TestLongestDocument(t *testing.T) {

@@ -31,6 +31,7 @@ type Directory struct {
 
 	unnamed     bool // the tensors have the names of an original, beside config.json
 	lacksConfig bool // it is a directory without config.json, as nothing loads
+	bare        bool // it is a file without config.json beside it, which may be meant for any directory
 }
 
 // Directory returns the directory of a model in the Hugging Face layout, or for another layout that of a plain conversion. A model
@@ -54,7 +55,7 @@ func (m *Model) Directory() (*Directory, error) {
 	}
 	if stated == nil { // the settings are given, and what griffin writes is taken for the rest
 		if info, err := fs.Stat(c.Source, c.Root); err == nil {
-			d.lacksConfig = info.IsDir()
+			d.lacksConfig, d.bare = info.IsDir(), !info.IsDir()
 		}
 		form := &manifest.HuggingFace{AttentionWindowSize: m.Config.AttentionWindow, LogitsSoftCap: manifest.Float(m.Config.LogitsSoftCap), TieWordEmbeddings: !m.Config.SeparateHead}
 		text, err := json.Marshal(m.Found.Family.HuggingFace.Fields(&m.Config, form, d.DType))

@@ -56,11 +56,15 @@ type Token struct {
 }
 
 // Compare finds where two sides diverge that should be the same model. passes are the tokens to look at; their logits are
-// not read. A side in the Hugging Face layout may have a config.json that cannot be read, which is an error.
+// not read. A side in the Hugging Face layout may have a config.json that cannot be read, which is an error. What another runtime than the original
+// does with a file that has no config.json is not known: then the divergence is nil.
 func Compare(source, converted Side, passes []golden.Pass) (*Divergence, error) {
 	pair := &pair{a: &source, b: &converted, own: -1}
 	if err := pair.explain(); err != nil {
 		return nil, err
+	}
+	if pair.bare {
+		return nil, nil
 	}
 	if pair.refused != "" {
 		return &Divergence{From: -1, Summary: pair.refused, Refused: true}, nil
@@ -81,6 +85,7 @@ func Compare(source, converted Side, passes []golden.Pass) (*Divergence, error) 
 type pair struct {
 	a, b *Side
 
+	bare    bool   // a side that the original does not run is a file without config.json
 	refused string // a sentence, if the runtime of a Hugging Face directory does not load it
 
 	// If only one side is run by the original, what the explanation of the other says apart from windows.
@@ -98,6 +103,10 @@ func (p *pair) explain() error {
 		d, err := side.Directory()
 		if err != nil {
 			return err
+		}
+		if d.bare {
+			p.bare = true
+			return nil
 		}
 		title, x := side.Runtime.Title, side.Runtime.examine(d)
 		reasons := strings.Join(x.Reasons, "; ")
@@ -165,7 +174,7 @@ func (pair *pair) firstApart(p *golden.Pass) (token int, reason string) {
 			case attention && x[t].Keys != y[t].Keys:
 				return t, fmt.Sprintf("there attention sees %s in %s and %s in %s", count(x[t].Keys, "token"), inA, count(y[t].Keys, "token"), inB)
 			case recurrent && x[t].Taps != y[t].Taps:
-				return t, fmt.Sprintf("there the convolution sees %d earlier tokens in %s and %d in %s: only the original cuts it at document boundaries", x[t].Taps, inA, y[t].Taps, inB)
+				return t, fmt.Sprintf("there the convolution sees %s in %s and %d in %s: only the original cuts it at document boundaries", count(x[t].Taps, "earlier token"), inA, y[t].Taps, inB)
 			}
 		}
 	}
