@@ -335,7 +335,7 @@ func explainRuntime(c *cli.Context) error {
 			able = append(able, e.Runtime)
 		}
 	}
-	if w := m.Original.AttentionWindow; m.Config.Has(model.Attention) && m.Config.AttentionWindow == w && len(able) > 0 {
+	if w := m.Original.AttentionWindow; m.Quantized == nil && m.Config.Has(model.Attention) && m.Config.AttentionWindow == w && len(able) > 0 {
 		verb := "attends"
 		if len(able) > 1 {
 			verb = "attend"

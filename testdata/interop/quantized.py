@@ -3,7 +3,8 @@
 Random models are quantised by bitsandbytes, by transformers and by MLX. For each copy: griffin dequantises every matrix to the bits that
 the library gives (diff says equal), names the scheme, measures the error as numpy does and finds that the scheme allows hardly less (MLX in 8
 bits: a fifth less),
-and a run of the copy is that of the dequantised model (perplexity: KL 0). Copies that transformers runs on a CPU have its logits.
+and a run of the copy is that of the dequantised model (perplexity: KL 0). Copies that transformers runs on a CPU have its logits, and it loads
+those of which griffin says so.
 --fixtures makes testdata/quantized again.
 """
 
@@ -116,6 +117,17 @@ def check_verify(base, copy):
     return "" if not bad and q["tensors"] and not v["same"] else f"findings {bad}, {len(q['tensors'])} quantised"
 
 
+def check_loads(copy):
+    """transformers 5 loads the copy if griffin says so."""
+    explained = json.loads(griffin.run("verify", "--explain-runtime", "--json", copy)[0])["runtimes"]
+    says = next(r for r in explained if r["runtime"] == "transformers5")
+    try:
+        AutoModelForCausalLM.from_pretrained(copy, device_map="cpu")
+    except (ValueError, RuntimeError) as e:
+        return "" if not says["loads"] else f"does not load: {e}"
+    return "" if says["loads"] else f"loads, and griffin says {says['reasons']}"
+
+
 def check_logits(copy, tokens, out):
     """The logits of transformers, which dequantises the copy as it loads it or afterwards."""
     model = AutoModelForCausalLM.from_pretrained(copy, device_map="cpu", attn_implementation="eager")
@@ -160,6 +172,8 @@ def check_model(score, rng, seed, whole, scratch):
         score.attempt(label, check_values, base, copy, f"{scratch}/{name}-plain", scheme)
         score.attempt(label, check_verify, base, copy)
         score.attempt(label, check_run, copy, f"{scratch}/{name}-plain", tokens)
+        if name != "fp8-rows":  # for which compressed-tensors would have to be there
+            score.attempt(label, check_loads, copy)
         if whole and name in ("bnb-nf4", "bnb-nf4-double", "bnb-int8", "fp8-blocks"):
             score.attempt(label, check_logits, copy, tokens, f"{scratch}/{name}.logits.safetensors")
 

@@ -19,15 +19,16 @@ type Directory struct {
 	Original model.Config // what the original computes with the weights
 	Written  model.Config // what transformers 5 takes from config.json
 
-	Stated *hfconfig.Config // what config.json states
-	Fields map[string]any   // of config.json, as hfconfig.Fields returns them
-	Beyond []string         // what in it the original does not compute, a phrase for each field
-	Head   bool             // an output head is stored, be it a copy of the embedding or a matrix of its own
-	ByHead bool             // the output head is stored and stands for the embedding, which is not
-	Extra  []string         // names of other tensors that are not parameters of the model
-	DType  tensor.DType     // of the embedding
-	Format string           // of the weights, as tensor.Checkpoint has it
-	Files  []string         // names of the files in it; nil if a file was opened, or nothing is written yet
+	Stated    *hfconfig.Config // what config.json states
+	Fields    map[string]any   // of config.json, as hfconfig.Fields returns them
+	Beyond    []string         // what in it the original does not compute, a phrase for each field
+	Head      bool             // an output head is stored, be it a copy of the embedding or a matrix of its own
+	ByHead    bool             // the output head is stored and stands for the embedding, which is not
+	Extra     []string         // names of other tensors that are not parameters of the model
+	DType     tensor.DType     // of the embedding
+	Quantized string           // how matrices of a quantised copy are stored, as treatments has it; "" for none
+	Format    string           // of the weights, as tensor.Checkpoint has it
+	Files     []string         // names of the files in it; nil if a file was opened, or nothing is written yet
 
 	unnamed     bool // the tensors have the names of an original, beside config.json
 	lacksConfig bool // it is a directory without config.json, as nothing loads
@@ -69,6 +70,7 @@ func (m *Model) Directory() (*Directory, error) {
 		return nil, err
 	}
 	d.Fields, err = hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
+	d.stateQuantized(m.Quantized)
 	return d, err
 }
 

@@ -52,6 +52,7 @@ func (r *Runtime) examine(d *Directory) *explainer {
 	} else if d.unnamed && r.weights != nil {
 		x.refuses("it does not find these names: the tensors have the names of the original beside config.json")
 	}
+	explainQuantized(x)
 	r.explain(x)
 	return x
 }
