@@ -142,8 +142,7 @@ func prepare(ctx context.Context, src *tensor.Checkpoint, dst string, o Options)
 // planModel recognises the model of the source and plans its conversion to another layout.
 func (c *conversion) planModel(ctx context.Context, src *tensor.Checkpoint) error {
 	o := &c.options
-	m, err := model.Open(ctx, src, model.Options{Family: o.Family, Name: o.Model, KeepExtra: o.Extra == KeepExtra, Adapter: o.Adapter, PartialAdapter: o.PartialAdapter,
-		SkipScale: o.To == ToHF && o.DType == tensor.Invalid}) // the head of a directory is copied as it is
+	m, err := model.Open(ctx, src, model.Options{Family: o.Family, Name: o.Model, KeepExtra: o.Extra == KeepExtra, Adapter: o.Adapter, PartialAdapter: o.PartialAdapter})
 	if err != nil {
 		return err
 	}

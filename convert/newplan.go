@@ -152,14 +152,19 @@ func (p *planner) chooseHead() error {
 		p.Config.EmbeddingScale, p.Config.SeparateHead = false, false
 		p.note(OtherNote, "%s is the embedding of a model that does not scale it; %s, the same divided by %g, is not needed",
 			p.unscaled.Name, m.Embedding().Name, huggingface.EmbeddingScale(m.Config.Width))
-	case p.Layout == model.HuggingFace || m.KeepExtra:
-	case m.HeadRelation == model.CopiedHead:
+	case m.HeadRelation == model.CopiedHead && (p.Layout != model.HuggingFace || tiedLike(p.options.Like)):
 		p.Config.SeparateHead = false
+	case p.Layout == model.HuggingFace || m.KeepExtra:
 	default:
 		return tensor.Bad("a separate output head, which the original implementations do not have: they compute logits with the embedding, and this is neither the embedding nor sqrt(width) times it").
 			In(m.Checkpoint.Path).Of(m.Heads[0].Tensor.Name).Because(ReasonSeparateHead)
 	}
 	return nil
+}
+
+// tiedLike reports whether a model of a Hugging Face directory has no output head but the embedding.
+func tiedLike(like *model.Model) bool {
+	return like != nil && like.Layout == model.HuggingFace && len(like.Heads) == 0
 }
 
 // addParameters adds the parameters of the model to the destination.

@@ -75,11 +75,6 @@ type Options struct {
 
 	// PartialAdapter accepts an adapter that lacks tensors of some of its target modules, which stay as in the base. Modules that the adapter replaces are never left out.
 	PartialAdapter bool
-
-	// SkipScale leaves out the comparison of an untied head of a Hugging Face directory with its
-	// embedding. It shows whether the head is the embedding of a model without embedding scale, which
-	// only conversions to other layouts and types need to know.
-	SkipScale bool
 }
 
 func (o *Options) family() *Family {
@@ -111,9 +106,6 @@ func Open(ctx context.Context, c *tensor.Checkpoint, o Options) (*Model, error) 
 		if err := resolveHead(ctx, m); err != nil {
 			return nil, err
 		}
-	}
-	if o.SkipScale {
-		return m, nil
 	}
 	return m, resolveRelation(ctx, m)
 }
