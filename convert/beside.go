@@ -41,7 +41,7 @@ func leaveOut(o *huggingface.Options, fields map[string]any) (remarks []string, 
 		if d.Elsewhere {
 			return nil, tensor.Bad("%s: %s, which was not read", d.Field, d.Effect).In(storage.Path(o.Source, o.SourceConfig))
 		}
-		if d.Field == "quantization_config" {
+		if d.Field == "quantization_config" && d.Value != nil {
 			continue
 		}
 		o.Changed = append(o.Changed, huggingface.Field{Name: d.Field, Remove: true})

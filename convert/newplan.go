@@ -327,12 +327,38 @@ func (p *planner) chooseDType() {
 	}
 	slices.SortStableFunc(types, func(a, b tensor.DType) int { return cmp.Compare(elements[b], elements[a]) })
 	p.DType = types[0]
-	if len(types) > 1 && p.Layout == model.HuggingFace {
-		var names []string
-		for _, d := range types {
-			names = append(names, d.String())
+	p.types = types
+	if p.Layout == model.HuggingFace {
+		if note := p.SeveralTypes(p.dtypeFields()); note != "" {
+			p.note(TypesNote, "%s", note)
 		}
-		p.note(OtherNote, "tensors are of several types (%s) and keep them; config.json says %s, to which transformers rounds them all when it loads the model",
-			strings.Join(names, ", "), p.DType)
 	}
+}
+
+// dtypeFields returns the fields of the destination's config.json, as far as they state the dtype.
+func (p *planner) dtypeFields() map[string]any {
+	c := p.Source.Checkpoint
+	if fields, err := hfconfig.Fields(c.Source, c.Beside(hfconfig.Name)); p.stated != nil && err == nil {
+		if name, _ := hfconfig.TakenDType(fields); name == "" || hfconfig.LoadedDType(fields) != tensor.Invalid {
+			return fields
+		}
+	}
+	return map[string]any{"dtype": p.DType.String()}
+}
+
+// SeveralTypes says that the weights of the destination are of several types, and what transformers 5.23 makes of them; "" if all are of one. fields are
+// those of the config.json beside them.
+func (p *Plan) SeveralTypes(fields map[string]any) string {
+	if len(p.types) < 2 {
+		return ""
+	}
+	var names []string
+	for _, d := range p.types {
+		names = append(names, d.String())
+	}
+	says := "says " + hfconfig.LoadedDType(fields).String() + ", to which transformers rounds them all when it loads the model"
+	if name, _ := hfconfig.TakenDType(fields); name == "" {
+		says = "says none: transformers 5 rounds them all to that of the first that it reads, and 4 loads them in float32"
+	}
+	return fmt.Sprintf("tensors are of several types (%s) and keep them; config.json %s", strings.Join(names, ", "), says)
 }

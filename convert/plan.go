@@ -40,6 +40,7 @@ type Plan struct {
 	Left      []*tensor.Tensor // tensors of the source that do not belong to the model (optimizer state, ...)
 	Notes     []Note           // what the user should know
 
+	types        []tensor.DType // of the destination's weights, that of most elements first
 	allowInexact bool
 	stated       *hfconfig.Config // the source's config.json if both layouts are HuggingFace, or nil
 }
@@ -58,6 +59,7 @@ const (
 	OtherNote     NoteKind = iota
 	WindowNote             // attention_window_size is not the model's window, to match a runtime
 	ExtraKeptNote          // tensors that are not parameters of the family are kept
+	TypesNote              // what Plan.SeveralTypes says
 )
 
 func (p *Plan) note(kind NoteKind, format string, args ...any) {

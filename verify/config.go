@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -86,6 +87,14 @@ func checkFields(fields, sourceFields map[string]any, p *convert.Plan, found *mo
 			findings = append(findings, f.judgeRotation(fields, p, found)...)
 			continue
 		}
+		if f.isDType() {
+			wrong, note, loaded := f.judgeDType(fields, sourceFields, p)
+			findings, s.loaded = append(findings, wrong...), loaded
+			if note != "" {
+				s.Notes = append(s.Notes, note)
+			}
+			continue
+		}
 		wrong := f.check(fields)
 		if wrong == nil && isWhole {
 			wrong = f.contradicting(fields)
@@ -95,8 +104,9 @@ func checkFields(fields, sourceFields map[string]any, p *convert.Plan, found *mo
 	findings = append(findings, checkTokenIDs(fields, p.Config.VocabSize)...)
 	findings = append(findings, judgeRefusals(fields, findings)...)
 	findings = append(findings, judgeDepartures(fields, findings)...)
+	findings, same := asInSource(findings, fields, sourceFields)
 	findings = joinNames(findings)
-	s.Notes = append(configNotes(fields, sourceFields, p), unknownNotes(fields, sourceFields)...)
+	s.Notes = slices.Concat(s.Notes, same, configNotes(fields, sourceFields, p), unknownNotes(fields, sourceFields))
 	s.Findings = strictjson.Items(findings...)
 	s.OK = len(findings) == 0
 	s.Summary = fmt.Sprintf("config.json agrees in all %d fields", checked)
@@ -154,7 +164,7 @@ func configNotes(fields, sourceFields map[string]any, p *convert.Plan) []string 
 	var notes []string
 	_, new := fields["dtype"]
 	_, old := fields["torch_dtype"]
-	if !new && !old {
+	if !new && !old && p.SeveralTypes(fields) == "" {
 		notes = append(notes, "there is neither dtype nor torch_dtype: transformers 4 loads the weights in float32, transformers 5 as they are")
 	}
 	if !c.Has(model.Attention) {
@@ -162,6 +172,14 @@ func configNotes(fields, sourceFields map[string]any, p *convert.Plan) []string 
 		if used, ok := fields["use_cache"].(bool); used || !ok {
 			notes = append(notes, "use_cache is not false, but transformers 5 cannot cache a model without attention blocks: it fails unless each call turns the cache off")
 		}
+	}
+	const dropout = "attention_dropout"
+	if stated, ok := sourceFields[dropout].(json.Number); ok && !(&configField{want: 0.0}).matches(stated) && !sameField(fields, sourceFields, dropout) {
+		got := "0"
+		if value, ok := fields[dropout]; ok {
+			got = showField(value)
+		}
+		notes = append(notes, fmt.Sprintf("%s is %s, and that of the source's config.json is %s", dropout, got, showField(stated)))
 	}
 	return append(notes, tokenIDNotes(fields, sourceFields)...)
 }

@@ -55,6 +55,12 @@ func TestConfigOfACopy(t *testing.T) {
 		{"several ends", none, set(map[string]any{"eos_token_id": []int{1, 107}}), nil, "eos_token_id is [1, 107], and that of the source's config.json is 1"},
 		{"an end outside", none, set(map[string]any{"eos_token_id": []int{1, 128}}), []string{"eos_token_id"}, "eos_token_id is [1, 128], and"},
 		{"an id in words", none, set(map[string]any{"eos_token_id": "end"}), []string{"eos_token_id"}, "eos_token_id is "},
+		{"dropout, not of the source", none, set(map[string]any{"attention_dropout": 0.1}), []string{"attention_dropout"}, ""},
+		{"another dropout", set(map[string]any{"attention_dropout": 0.2}), set(map[string]any{"attention_dropout": 0.1}), []string{"attention_dropout"}, "attention_dropout is 0.1, and that of the source's config.json is 0.2"},
+		{"the dropout of the source", set(map[string]any{"attention_dropout": 0.1}), set(map[string]any{"attention_dropout": 0.1}), nil, "attention_dropout is 0.1, as the source's config.json says"},
+		{"no dropout, which the source has", set(map[string]any{"attention_dropout": 0.1}), func(m *made) { delete(m.config, "attention_dropout") }, nil, "attention_dropout is 0, and that of the source's config.json is 0.1"},
+		{"code, not of the source", none, set(map[string]any{"auto_map": map[string]any{"AutoModel": "a.B"}}), []string{"auto_map"}, ""},
+		{"other code than the source's", set(map[string]any{"auto_map": map[string]any{"AutoModel": "a.C"}}), set(map[string]any{"auto_map": map[string]any{"AutoModel": "a.B"}}), []string{"auto_map"}, ""},
 		{"neither type", none, func(m *made) { delete(m.config, "dtype"); delete(m.config, "torch_dtype") }, nil, "there is neither dtype nor torch_dtype"},
 		{"the older type", none, func(m *made) { delete(m.config, "dtype"); m.config["torch_dtype"] = "bfloat16" }, nil, ""},
 		{"the newer type", none, func(m *made) { m.config["dtype"] = "bfloat16"; delete(m.config, "torch_dtype") }, nil, ""},
@@ -87,7 +93,7 @@ func TestConfigOfACopy(t *testing.T) {
 		}
 		var notes []string
 		for _, n := range v.Config.Notes {
-			if strings.Contains(n, "griffin") || strings.Contains(n, "token_id is") || strings.Contains(n, "dtype") || strings.Contains(n, "generate() depends") {
+			if strings.Contains(n, "griffin") || strings.Contains(n, "token_id is") || strings.Contains(n, "dtype") || strings.Contains(n, "dropout") || strings.Contains(n, "generate() depends") {
 				notes = append(notes, n)
 			}
 		}

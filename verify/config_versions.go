@@ -3,10 +3,12 @@ package verify
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 func (f *configField) isWindow() bool { return slices.Contains(hfconfig.WindowNames, f.names[0]) }
@@ -78,6 +80,66 @@ func (f *configField) rotation(r hfconfig.Rope) float64 {
 		return r.Theta
 	}
 	return r.PartialFactor
+}
+
+func (f *configField) isDType() bool { return slices.Equal(f.names, hfconfig.DTypeNames) }
+
+// judgeDType compares the dtype in which transformers 5.23 loads the conversion with that in which it loads the source, if its config.json says one, and
+// otherwise with that of the weights. note says of a right one that it is not that of the weights, and loaded that it is not that of the source's.
+func (f *configField) judgeDType(fields, sourceFields map[string]any, p *convert.Plan) (wrong []Finding, note, loaded string) {
+	name, _ := hfconfig.TakenDType(fields)
+	got, stated := hfconfig.LoadedDType(fields), hfconfig.LoadedDType(sourceFields)
+	severalTypes := p.SeveralTypes(fields) != ""
+	wrong = slices.DeleteFunc(f.check(fields), func(w Finding) bool {
+		return stated != tensor.Invalid && hfconfig.NamesDType(fields[w.Field], stated)
+	})
+	switch {
+	case len(wrong) > 0:
+	case got != tensor.Invalid && got != p.DType && got != stated: // of an object, by the parts of the model
+		wrong = append(wrong, f.finding(name, got.String(), showField(got.String())))
+	case stated == tensor.Invalid:
+	case got == stated && got != p.DType && !severalTypes:
+		note = fmt.Sprintf("%s is %q, as the source's config.json says, and the weights are %s: transformers loads them, and computes, in %s", name, got, p.DType, got)
+	case got == stated:
+	case severalTypes:
+		held := *f
+		held.want, held.missing, held.null, held.accepts = stated.String(), nil, nil, nil
+		if name == "" {
+			held.effect = "without it, transformers 5 rounds the weights to the type of the first that it reads"
+		}
+		wrong = held.check(fields)
+	case p.DType != stated && p.Keep:
+		loaded = fmt.Sprintf("loaded in %s, not in %s", p.DType, stated)
+		note = fmt.Sprintf("transformers 5 loads the conversion in %s, and the source in %s, as its config.json says", p.DType, stated)
+	}
+	return wrong, note, loaded
+}
+
+// asInSource makes notes of findings in fields that the source has alike, if a version of transformers loads them and they are not what the source was
+// read by: it does the same with both.
+func asInSource(findings []Finding, fields, sourceFields map[string]any) (wrong []Finding, notes []string) {
+	same := []string{"attention_dropout", "bos_token_id", "eos_token_id", "quantization_config.quant_method"}
+	for _, d := range hfconfig.Departures(fields) {
+		if d.Loads() {
+			same = append(same, d.Field)
+		}
+	}
+	same = append(same, hfconfig.DTypeNames...)
+	for _, f := range findings {
+		names := []string{f.Field}
+		if slices.Contains(hfconfig.DTypeNames, f.Field) {
+			names = hfconfig.DTypeNames // one of them is taken
+		}
+		differs := func(name string) bool { return !sameField(fields, sourceFields, name) }
+		r := refused(fields, f.Field)
+		excused := (slices.Contains(same, f.Field) || strings.HasPrefix(f.Field, hfconfig.RopeScaling+".")) && (r == nil || !r.Always()) || r != nil && !r.Always() && f.Detail == r.Effect()
+		if sourceFields == nil || !excused || slices.ContainsFunc(names, differs) {
+			wrong = append(wrong, f)
+			continue
+		}
+		notes = append(notes, fmt.Sprintf("%s is %s, as the source's config.json says: %s", f.Field, f.Got, f.Detail))
+	}
+	return wrong, notes
 }
 
 // judgeRefusals finds fields that keep transformers from loading the directory, unless something was found in them before.

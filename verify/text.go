@@ -110,6 +110,9 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 			of += fmt.Sprintf(" (%s became infinite)", count(w.Overflowed, "element"))
 		}
 	}
+	if v.Config != nil && v.Config.loaded != "" {
+		of += ", " + v.Config.loaded
+	}
 	if w := v.Weights; w != nil && w.Inexact > 0 {
 		of += fmt.Sprintf(", but for %s of the embedding that transformers does not restore exactly", count(w.Inexact, "element"))
 	}

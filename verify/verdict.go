@@ -115,7 +115,8 @@ type Section struct {
 	Findings strictjson.List[Finding] `json:"findings"`          // everything that is wrong, in the order of the destination
 	Notes    []string                 `json:"notes,omitempty"`   // what is not wrong
 
-	noConfig bool // there is no config.json beside the single file of weights that was to be checked with it
+	noConfig bool   // there is no config.json beside the single file of weights that was to be checked with it
+	loaded   string // of the configuration: "loaded in bfloat16, not in float32", if that is all that differs
 }
 
 // add adds findings, of which a section with few is made.

@@ -17,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -354,7 +355,13 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		}
 	}
 	for _, note := range r.plan.Notes {
-		if note.Kind != convert.WindowNote { // Verdict.Window says it
+		switch note.Kind {
+		case convert.WindowNote: // Verdict.Window says it
+		case convert.TypesNote:
+			if fields, err := hfconfig.Fields(r.converted.Source, r.converted.Beside(hfconfig.Name)); err == nil {
+				v.Notes = append(v.Notes, r.plan.SeveralTypes(fields))
+			}
+		default:
 			v.Notes = append(v.Notes, note.Text)
 		}
 	}

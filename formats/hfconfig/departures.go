@@ -19,6 +19,12 @@ type Departure struct {
 	Elsewhere bool
 }
 
+// Loads reports whether a version of transformers loads the model from the files that griffin reads.
+func (d *Departure) Loads() bool {
+	named := strings.Contains(d.Effect, "4.57") || strings.Contains(d.Effect, "5.23") // only these fail
+	return !d.Elsewhere && (named || !strings.Contains(d.Effect, "fail"))
+}
+
 // departure is a field for which there can be a Departure.
 type departure struct {
 	name      string
@@ -62,7 +68,8 @@ var departures = []departure{
 	{"is_heterogeneous", nil, "transformers 5.23 fails to load the model, and 4.57 ignores it", false},
 	{"nested_rope_parameter_keys", nil, "transformers 5.23 fails to load the model, and 4.57 ignores it", false},
 	{"ignore_keys_at_rope_validation", isList, "transformers 5.23 fails to load the model, and 4.57 ignores it", false},
-	{"quantization_config", nil, "the weights would be quantised when they are loaded", false},
+	{"quantization_config", isNull, "the weights would be quantised when they are loaded", false},
+	{"quantization_config", isNotNull, "transformers 4.57 fails to load the model, and 5.23 ignores it", false},
 }
 
 // methods are names of methods of RecurrentGemmaConfig that transformers calls while it loads a model. A field of that name
@@ -173,9 +180,10 @@ func nested(fields map[string]any) map[string]any {
 	return out
 }
 
-func isAny(any) bool        { return true }
-func isNull(value any) bool { return value == nil }
-func isTrue(value any) bool { return value == true }
+func isAny(any) bool           { return true }
+func isNull(value any) bool    { return value == nil }
+func isNotNull(value any) bool { return value != nil }
+func isTrue(value any) bool    { return value == true }
 
 // isFalse reports whether a value is false or null.
 func isFalse(value any) bool { return value == false || value == nil }

@@ -9,6 +9,17 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 )
 
+// What fails in one version is loaded by the other. What is in other files than griffin reads is not loaded from these.
+func TestDepartureLoads(t *testing.T) {
+	for field, loads := range map[string]bool{`"pruned_heads": {"0": [1]}`: true, `"quantization_config": null`: true, `"quantization_config": {"bits": 4}`: true, `"auto_map": [1]`: true,
+		`"attribute_map": {}`: false, `"text_config": {}`: false, `"to_dict": 1`: false, `"transformers_weights": "x"`: false, `"layer_types": []`: true, `"layers_block_type": []`: false} {
+		fields, err := hfconfig.ParseFields([]byte("{" + field + "}"))
+		if d := hfconfig.Departures(fields); err != nil || len(d) != 1 || d[0].Loads() != loads {
+			t.Errorf("%s: %+v, %v", field, d, err)
+		}
+	}
+}
+
 // Each field is a departure, for generate(), unknown, or none of these, by its value.
 func TestDepartures(t *testing.T) {
 	for _, tt := range []struct{ field, departs, generates, unknown string }{

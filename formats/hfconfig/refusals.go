@@ -148,6 +148,16 @@ func TakenDType(fields map[string]any) (name string, value any) {
 	return "", nil
 }
 
+// LoadedDType returns the dtype in which transformers 5.23 loads a model, as its config.json says; Invalid if that does not say it.
+func LoadedDType(fields map[string]any) tensor.DType {
+	_, value := TakenDType(fields)
+	if parts, ok := value.(map[string]any); ok {
+		value = parts[""]
+	}
+	name, _ := value.(string)
+	return dtypes[name]
+}
+
 // IsDType reports whether a field is not there, or null, or names a dtype in which transformers loads models, of the model or of its parts.
 func IsDType(fields map[string]any, name string) bool {
 	return len(refusedDType(map[string]any{"dtype": nested(fields)[name]})) == 0

@@ -64,7 +64,7 @@ FIELDS = {
     "is_heterogeneous": ([False], []),
     "nested_rope_parameter_keys": ([[]], []),
     "ignore_keys_at_rope_validation": ([3], [[], ["x"], None]),
-    "quantization_config": ([{"quant_method": "bitsandbytes", "load_in_8bit": True}], []),
+    "quantization_config": ([{"quant_method": "bitsandbytes", "load_in_8bit": True}, None], []),
     # what transformers refuses: formats/hfconfig/refusals.go
     "dtype": (["bf16", "torch.float32", "auto", ["float32"]], ["float", None]),
     "logits_soft_cap": ([None, 30], []), "rms_norm_eps": ([None], []), "head_dim": ([None, 8.0], []), "hidden_size": ([None], []),
