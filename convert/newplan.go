@@ -71,6 +71,9 @@ func NewPlan(m *model.Model, o PlanOptions) (*Plan, error) {
 		return nil, err
 	}
 	p.nameLike()
+	if name := OwnHead(p.Plan); name != "" && p.Layout != model.HuggingFace {
+		p.note(HeadNote, "the original implementation does not compute the model: %s", model.HeadIgnored(name))
+	}
 	p.noteAdapter()
 	p.chooseDType()
 	if p.Layout == model.HuggingFace {

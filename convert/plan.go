@@ -60,6 +60,7 @@ const (
 	WindowNote             // attention_window_size is not the model's window, to match a runtime
 	ExtraKeptNote          // tensors that are not parameters of the family are kept
 	TypesNote              // what Plan.SeveralTypes says
+	HeadNote               // the original implementations do not compute with the output head
 )
 
 func (p *Plan) note(kind NoteKind, format string, args ...any) {
@@ -76,6 +77,18 @@ func (p *Plan) CheckCopies(ctx context.Context) error {
 // whatever their meaning in its config.json.
 func (p *Plan) copiesTensors() bool {
 	return p.Source.Layout == model.HuggingFace && p.Layout == model.HuggingFace && p.Keep
+}
+
+// OwnHead returns the name in the destination of the output head that is a matrix of its own; "" if there is none.
+func OwnHead(p *Plan) string {
+	if h := model.OwnHead(p.Source, &p.Config); h != nil {
+		for i := range p.Moves {
+			if p.Moves[i].Source == h.Tensor {
+				return p.Dests[p.Moves[i].Dest].Name
+			}
+		}
+	}
+	return ""
 }
 
 // divisionOf returns the move that divides the embedding, or nil.

@@ -306,8 +306,8 @@ type RuntimeResult struct {
 	First *logits.Location `json:"first,omitempty"`
 	Pass  string           `json:"pass,omitempty"` // of First: "" or "packed"
 
-	// From is the position from which on they diverge in a document that is long enough; -1 if they never do, or if the runtime does not load a
-	// directory, as Refused says.
+	// From is the position from which on they diverge in a document that is long enough; -1 if they never do, or if a runtime does not load a
+	// directory or compute the model, as Refused says.
 	From    int  `json:"from"`
 	Refused bool `json:"refused,omitempty"`
 

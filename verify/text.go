@@ -153,6 +153,9 @@ func basis(v *Verdict, count func(n int64, noun string) string) string {
 	} else if n := len(v.LeftOut); n > 0 {
 		of += ", without " + count(int64(n), "tensor") + " of the source"
 	}
+	if v.ignoredHead != "" {
+		of += ", but for " + tensor.QuoteName(v.ignoredHead) + ", which the original implementation does not compute"
+	}
 	if v.dequantized {
 		of += ", run dequantised"
 	}

@@ -51,7 +51,9 @@ type Verdict struct {
 
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
 
-	partly      bool // Adapter lacks tensors of some of its target modules, which stay as in the base
+	partly      bool   // Adapter lacks tensors of some of its target modules, which stay as in the base
+	ignoredHead string // an output head of both, with which the original implementation does not compute; "" for none
+
 	dequantized bool // Source is a quantised copy, run dequantised
 
 	renaming *renaming        // of the tensors of Converted

@@ -185,6 +185,9 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		if known, err := r.sourceModel.Configure(r.options.Settings); err == nil && len(known.Recorded) > 0 {
 			v.Settings = settingsBy(&known.Config, known.Preset, known.Recorded)
 		}
+		if h := model.OwnHead(r.sourceModel, &r.sourceModel.Config); h != nil && r.sourceModel.Layout != model.HuggingFace {
+			v.Notes = append(v.Notes, "the original implementation does not compute the model: "+model.HeadIgnored(h.Tensor.Name))
+		}
 		return nil
 	}
 	if notFound != nil {
@@ -199,6 +202,14 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	}
 	if r.plan.Layout == model.HuggingFace && r.convertedModel != nil && model.LacksRoot(r.convertedModel) {
 		v.Notes = append(v.Notes, "the names of the tensors lack model., as RecurrentGemmaModel saves them: transformers adds it when it loads them")
+	}
+	if name := convert.OwnHead(r.plan); name != "" {
+		if found := r.convertedModel; found != nil && len(found.Heads) > 0 { // the proof of the weights compares it
+			found.Config.SeparateHead, found.HeadRelation = true, model.SeparateHead
+		}
+		if r.sourceModel.Layout != model.HuggingFace || r.plan.Layout != model.HuggingFace {
+			v.ignoredHead = name
+		}
 	}
 	if r.plan.SettingsKnown {
 		v.Settings = settingsBy(&r.plan.Config, r.plan.Preset, append(slices.Clone(r.plan.SettingsRecorded), r.recorded...))
@@ -355,9 +366,10 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		}
 	}
 	for _, note := range r.plan.Notes {
-		switch note.Kind {
-		case convert.WindowNote: // Verdict.Window says it
-		case convert.TypesNote:
+		switch {
+		case note.Kind == convert.WindowNote: // Verdict.Window says it
+		case note.Kind == convert.HeadNote && r.sourceModel.Layout == model.HuggingFace: // Verdict.Runtime says it
+		case note.Kind == convert.TypesNote:
 			if fields, err := hfconfig.Fields(r.converted.Source, r.converted.Beside(hfconfig.Name)); err == nil {
 				v.Notes = append(v.Notes, r.plan.SeveralTypes(fields))
 			}

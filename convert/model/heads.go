@@ -129,6 +129,29 @@ func (m *Model) SeparateHead(c *Config) *Head {
 	return &m.Heads[0]
 }
 
+// OwnHead returns the output head that is a matrix of its own, with which no original implementation computes; nil if there is none, or
+// if it was not compared. c is the configuration that Configure returned.
+func OwnHead(m *Model, c *Config) *Head {
+	if m.HeadRelation == SeparateHead || m.HeadRelation == UnknownHead && m.Layout != HuggingFace {
+		return m.SeparateHead(c)
+	}
+	return nil
+}
+
+// BeyondOriginal lists what of a model the original implementations do not compute, a phrase each.
+func BeyondOriginal(m *Model, c *Config) []string {
+	beyond := m.Family.BeyondOriginal(c)
+	if h := OwnHead(m, c); h != nil {
+		beyond = append(beyond, HeadIgnored(h.Tensor.Name))
+	}
+	return beyond
+}
+
+// HeadIgnored says what the original implementations do with an output head of its own. (Measured.)
+func HeadIgnored(name string) string {
+	return tensor.QuoteName(name) + " is an output head of its own, and it computes logits with the embedding; its torch code loads a file with the head only with strict=False"
+}
+
 // HeadCopies returns the output heads that should have the elements of the embedding, given the
 // configuration that Configure returned.
 func (m *Model) HeadCopies(c *Config) []Copy {

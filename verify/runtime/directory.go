@@ -46,7 +46,7 @@ func (m *Model) Directory() (*Directory, error) {
 	}
 	c := m.Checkpoint
 	d := &Directory{Original: m.Original, Written: m.Config, Head: len(m.Found.Heads) > 0, ByHead: m.Found.EmbeddedByHead, DType: m.Found.Embedding().DType, Format: c.Format}
-	d.Beyond = m.Found.Family.BeyondOriginal(&d.Original)
+	d.Beyond = model.BeyondOriginal(m.Found, &d.Original)
 	for _, t := range slices.Concat(m.Found.Extra, m.Found.Rest) {
 		d.Extra = append(d.Extra, t.Name)
 	}
@@ -111,7 +111,7 @@ func Planned(p *convert.Plan, config []byte) (*Directory, error) {
 	for _, i := range p.Extra {
 		d.Extra = append(d.Extra, p.Dests[i].Name)
 	}
-	d.Beyond = p.Source.Family.BeyondOriginal(&d.Original)
+	d.Beyond = model.BeyondOriginal(p.Source, &d.Original)
 	return d, d.read(config)
 }
 

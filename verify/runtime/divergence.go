@@ -45,7 +45,7 @@ type Divergence struct {
 	Reason string // of First
 
 	Summary string // a sentence
-	Refused bool   // it says that the runtime does not load a directory
+	Refused bool   // it says that a runtime does not load or compute a side
 	Own     bool   // the runtime computes something else with what a directory states, apart from windows
 }
 
@@ -86,16 +86,27 @@ type pair struct {
 	a, b *Side
 
 	bare    bool   // a side that the original does not run is a file without config.json
-	refused string // a sentence, if the runtime of a Hugging Face directory does not load it
+	refused string // a sentence, if a runtime does not load or compute a side
 
 	// If only one side is run by the original, what the explanation of the other says apart from windows.
 	own int    // first position at which its runtime computes other logits; -1 for none
 	why string // of own
 }
 
-// explain asks what the runtime of a Hugging Face directory does with it. If the runtime runs both sides, what it computes is the same.
+// explain asks what the runtime of a Hugging Face directory does with it, and whether the original computes the source where it runs a side. If one
+// runtime of directories runs both sides, what it computes is the same.
 func (p *pair) explain() error {
 	both := p.a.Runtime != Original && p.b.Runtime != Original
+	var beyond []string
+	if p.a.Runtime == p.b.Runtime && !both {
+		beyond = model.BeyondOriginal(p.a.Found, &p.a.Original)
+	} else if h := model.OwnHead(p.a.Found, &p.a.Original); h != nil && !both { // constants are reasons of the other side
+		beyond = []string{model.HeadIgnored(h.Tensor.Name)}
+	}
+	if beyond != nil {
+		p.refused = "the original does not compute the model: " + strings.Join(beyond, "; ")
+		return nil
+	}
 	for _, side := range []*Side{p.b, p.a} {
 		if side.Runtime == Original {
 			continue

@@ -41,7 +41,7 @@ func (m *Model) Mended(p *convert.Plan, wrong []string, original *model.Config) 
 	n.Config, n.directory, mended.Written = c, &mended, c
 	n = *n.WithOriginal(original.AttentionWindow, original.LogitsSoftCap, m.Evidence)
 	mended.Original, mended.DType = n.Original, p.Dests[p.Embedding].DType
-	mended.Beyond = m.Found.Family.BeyondOriginal(&mended.Original)
+	mended.Beyond = model.BeyondOriginal(m.Found, &mended.Original)
 	mended.Extra = nil
 	for _, i := range p.Extra {
 		mended.Extra = append(mended.Extra, p.Dests[i].Name)
