@@ -498,7 +498,7 @@ var effects = map[string]string{
 	"conv1d_width":          "the convolution reaches over another number of tokens",
 	"num_attention_heads":   "heads, and the blocks of the RG-LRU gates, are split differently",
 	"hidden_activation":     "the MLP and the recurrent block's gate apply another function",
-	"tie_word_embeddings":   "one of them has a separate output head",
+	"tie_word_embeddings":   "only one of them ties the output head to the embedding",
 	"architectures":         "programs that read it build another model",
 	"head_dim":              "attention heads are split differently, and scores scaled by another factor",
 	"torch_dtype":           "transformers before 4.56, and other programs, load the weights, or compute, in another dtype",

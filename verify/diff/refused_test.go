@@ -57,6 +57,9 @@ func TestRefusedDifferences(t *testing.T) {
 	if got := effectOf("logits_soft_cap", 30.0, nil); got != "logits are capped differently" {
 		t.Errorf("no soft cap is stated: %s", got)
 	}
+	if got := effectOf("tie_word_embeddings", false, true); got != "only one of them ties the output head to the embedding" { // both may have a head
+		t.Errorf("a tied head: %s", got)
+	}
 }
 
 // A tensor that was paired with one of another name is no copy, although its layer is one.
