@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -78,6 +79,8 @@ type scoredCheckpoint struct {
 	Semantics  string  `json:"semantics"`
 	NLL        float64 `json:"nll"`
 	Perplexity float64 `json:"perplexity"`
+
+	BeyondOriginal []string `json:"beyond_original,omitempty"` // what the original, whose semantics it is run with, does not compute, a phrase each
 
 	OwnSettings *ownSettings `json:"own_settings,omitempty"` // with which it was run, because its config.json contradicts those that are given
 }
@@ -158,7 +161,11 @@ func runPerplexity(c *cli.Context) error {
 			r, weights = m.Digested(r.Semantics, r.Arithmetic, digest.Default)
 		}
 		p.models, p.weights, models = append(p.models, m), append(p.weights, weights), append(models, r)
-		p.out.Checkpoints = append(p.out.Checkpoints, scoredCheckpoint{Path: path, Quantized: quantizedText(m), Semantics: r.Semantics.String(), OwnSettings: kept})
+		x := scoredCheckpoint{Path: path, Quantized: quantizedText(m), Semantics: r.Semantics.String(), OwnSettings: kept}
+		if r.Semantics == reference.Original {
+			x.BeyondOriginal = model.BeyondOriginal(m.Found, &m.Original)
+		}
+		p.out.Checkpoints = append(p.out.Checkpoints, x)
 	}
 	if given == 0 {
 		return contradicted
@@ -377,6 +384,9 @@ func printScore(w io.Writer, o *score) error {
 		}
 		if x.OwnSettings != nil {
 			fmt.Fprintf(w, "%s is run with the settings of its config.json, not those given: %s\n", printable(storage.WithoutQuery(x.Path)), x.OwnSettings)
+		}
+		if x.BeyondOriginal != nil {
+			fmt.Fprintf(w, "%s: the original implementation does not compute the model: %s\n", x.Path, strings.Join(x.BeyondOriginal, "; "))
 		}
 		fmt.Fprintf(w, "%s: %.6f nats a token, perplexity %.6g (%s semantics, %s)\n", x.Path, x.NLL, x.Perplexity, x.Semantics, o.Arithmetic)
 	}
