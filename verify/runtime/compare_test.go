@@ -102,6 +102,9 @@ func TestCompareOwnReasons(t *testing.T) {
 	if d := compare(t, base.RunBy(runtime.Transformers4), base.RunBy(runtime.Transformers4), row(3)); d.From != -1 || d.First != nil {
 		t.Errorf("one directory on both sides: %+v", d)
 	}
+	if d := compare(t, base.RunBy(runtime.Original), base.RunBy(runtime.Original), row(3)); !d.Refused || d.Summary != "the original does not compute the model: rope_theta is 500, not 10000" {
+		t.Errorf("one directory that the original shall run: %+v", d)
+	}
 	for s, want := range map[reference.Semantics]float64{reference.Transformers5: 500, reference.Transformers4: 10000, reference.MLX: 10000} {
 		if theta := base.ConfigUnder(s).Numerics.RopeTheta; theta != want {
 			t.Errorf("semantics %v: rotates with %g", s, theta)
