@@ -77,6 +77,9 @@ func (d configs) compareFields(a, b *sideConfig) {
 		if newer, ok := olderFields[name]; ok && (!inA || !inB || equalValues(x, a.fields[newer]) && equalValues(y, b.fields[newer])) {
 			continue
 		}
+		if name == "block_types" && haveSameBlocks(a, b) {
+			continue
+		}
 		c := ConfigDifference{Field: name, Detail: effectOf(name, x, y), DefaultA: inA && a.isDefault(name), DefaultB: inB && b.isDefault(name)}
 		if inA {
 			c.A = showValue(x)
@@ -92,6 +95,15 @@ func (d configs) compareFields(a, b *sideConfig) {
 		}
 		d.result.Config = append(d.result.Config, c)
 	}
+}
+
+// haveSameBlocks reports whether the models have different numbers of blocks, and those that both have are of the same types.
+func haveSameBlocks(a, b *sideConfig) bool {
+	x, _ := a.fields["block_types"].([]any)
+	y, _ := b.fields["block_types"].([]any)
+	both := min(len(x), len(y))
+	return len(x) != len(y) && slices.Equal(x[:both], y[:both]) &&
+		a.fields["num_hidden_layers"] == int64(len(x)) && b.fields["num_hidden_layers"] == int64(len(y))
 }
 
 // refuse says that transformers does not load the value of a side, which is shown as config.json has it.

@@ -213,6 +213,34 @@ func TestConfigsOfUnknownNames(t *testing.T) {
 	}
 }
 
+// Of models with different numbers of blocks, the types differ only if a block that both have has another.
+func TestTypesOfBlocks(t *testing.T) {
+	for _, tt := range []struct{ a, b, want string }{
+		{"RRARR", "RRARRA", "num_hidden_layers"},
+		{"RRARR", "RRA", "num_hidden_layers"},
+		{"RRARR", "RAR", "block_types num_hidden_layers"},
+		{"RRARR", "RRRRR", "block_types"},
+	} {
+		sides := [2]*sideConfig{}
+		for i, types := range []string{tt.a, tt.b} {
+			sides[i] = &sideConfig{complete: true, fields: configFields{"num_hidden_layers": int64(len(types)), "block_types": blockTypes(strings.Split(types, ""))}}
+		}
+		d := newDiffer(Options{})
+		configs{d}.compareFields(sides[0], sides[1])
+		// of a list that stands for more blocks than it names, as a file of another family may have it
+		sides[1].fields["num_hidden_layers"] = int64(len(tt.a))
+		repeated := newDiffer(Options{})
+		configs{repeated}.compareFields(sides[0], sides[1])
+		var fields []string
+		for _, c := range d.result.Config {
+			fields = append(fields, c.Field)
+		}
+		if got := strings.Join(fields, " "); got != tt.want || len(repeated.result.Config) != 1 || repeated.result.Config[0].Field != "block_types" {
+			t.Errorf("%s and %s: %s, and %+v", tt.a, tt.b, got, repeated.result.Config)
+		}
+	}
+}
+
 // The other files that transformers acts on are compared.
 func TestFilesBeside(t *testing.T) {
 	generation, err := os.ReadFile(testdata + "micro-griffin/hf/generation_config.json")
