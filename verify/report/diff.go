@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -112,6 +113,9 @@ func groupsTable(r *diff.Result) *page.Table {
 		return nil
 	}
 	t := &page.Table{Label: "What differs", Columns: []page.Column{{Title: "tensors"}, {Title: "status", Short: true}, {Title: "what was done", Prose: true}, {Title: "differing", Number: true}, {Title: "largest", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}}}
+	if r.Summary.Beyond != nil {
+		t.Columns = slices.Insert(t.Columns, 4, page.Column{Title: "beyond " + r.Tolerance, Number: true})
+	}
 	for i := range groups[:min(MaxRows, len(groups))] {
 		group := &groups[i]
 		name := page.Name(strings.Join(group.Names, ", "))
@@ -122,9 +126,14 @@ func groupsTable(r *diff.Result) *page.Table {
 			name = name.With(r.LayersOf(group) + " of " + group.List)
 		}
 		row := page.Row{Cells: []page.Cell{name, page.Text(statusWords(&r.Tensors[group.Tensors[0]])), page.Text(group.Change), {}, {}, {}, {}}}
+		beyond := page.Cell{}
 		if x := r.Extent(group); x.Differing > 0 {
 			share := page.Cell{Text: shareOf(x.Differing, x.Elements), Sort: fmt.Sprint(float64(x.Differing) / float64(x.Elements))}
 			copy(row.Cells[3:], []page.Cell{share, distanceCell(x.MaxAbs), distanceCell(x.RelativeL2), page.Cosine(x.Cosine)})
+			beyond = page.Count(x.Beyond)
+		}
+		if r.Summary.Beyond != nil {
+			row.Cells = slices.Insert(row.Cells, 4, beyond)
 		}
 		t.Add(row)
 	}
@@ -146,6 +155,9 @@ func statusWords(t *diff.TensorDiff) string {
 func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 	t := &page.Table{Label: "All tensors that are not the same", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "status", Short: true}, {Title: "type", Short: true}, {Title: "shape", Short: true}, {Title: "differing", Number: true},
 		{Title: "largest", Number: true}, {Title: "mean", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}, {Title: "ulp", Number: true}, {Title: "first", Short: true}, {Title: "what was done", Prose: true}}}
+	if r.Summary.Beyond != nil {
+		t.Columns = slices.Insert(t.Columns, 5, page.Column{Title: "beyond " + r.Tolerance, Number: true})
+	}
 	for i := range r.Tensors {
 		d := &r.Tensors[i]
 		if ids[d] == "" {
@@ -167,12 +179,19 @@ func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 		}
 		row := page.Row{ID: ids[d], Cells: []page.Cell{page.Name(own).With(strings.Join(others, ", ")), page.Text(statusWords(d)), page.Text(kind), page.Text(shape), {}, {}, {}, {}, {}, {},
 			page.Text(firstDifference(d)), page.Text(changeOf(d))}}
+		beyond := page.Cell{}
 		if m := d.Metrics; m != nil {
+			if m.Beyond != nil {
+				beyond = page.Count(*m.Beyond)
+			}
 			ulp := page.Cell{}
 			if m.MaxULP != nil {
 				ulp = page.Cell{Text: fmt.Sprint(*m.MaxULP), Sort: fmt.Sprint(*m.MaxULP)}
 			}
 			copy(row.Cells[4:], []page.Cell{page.Count(m.Differing), distanceCell(float64(m.MaxAbs)), distanceCell(float64(m.MeanAbs)), distanceCell(float64(m.RelativeL2)), page.Cosine(m.Cosine), ulp})
+		}
+		if r.Summary.Beyond != nil {
+			row.Cells = slices.Insert(row.Cells, 5, beyond)
 		}
 		t.Add(row)
 	}

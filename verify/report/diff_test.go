@@ -34,6 +34,25 @@ func moved(name string, distance float64, kind explain.Kind) diff.TensorDiff {
 		Explanation: &explain.Explanation{Kind: kind, Detail: "by 2"}}
 }
 
+// With a tolerance the tables count the elements beyond it, and the lead does not say that nothing else moved.
+func TestReportOfTolerance(t *testing.T) {
+	within := moved("layers.0.w", 0.001, explain.Other)
+	within.Status = diff.Equal
+	r := &diff.Result{Griffin: "v1", Tensors: []diff.TensorDiff{moved("layers.1.w", 0.1, explain.Other), within}}
+	for _, tolerance := range []string{"", "abs=0.25"} {
+		columns, lead := 0, "Only layer 1 moved."
+		if r.Tolerance = tolerance; tolerance != "" {
+			beyond, none := int64(77), int64(0)
+			r.Summary.Beyond, r.Tensors[0].Metrics.Beyond, r.Tensors[1].Metrics.Beyond = &beyond, &beyond, &none
+			columns, lead = 2, "Only layer 1 moved by more than abs=0.25."
+		}
+		text := checkPage(t, diffReport(t, r))
+		if strings.Count(text, "beyond abs=0.25</") != columns || strings.Count(text, ">77</td>") != columns || !strings.Contains(text, lead) {
+			t.Errorf("%q: %s", tolerance, text)
+		}
+	}
+}
+
 // The page shows every tensor at its place in the map, with what was done to it.
 func TestReportShowsEveryTensor(t *testing.T) {
 	r := &diff.Result{Griffin: "v1", A: diff.Side{Path: "a<script>", Format: "safetensors"}, B: diff.Side{Path: "b"},

@@ -171,6 +171,8 @@ func whatMoved(r *diff.Result, alone bool) string {
 		return fmt.Sprintf("%s, all %d layers about equally far", moved, len(layers))
 	case len(far) > 8 && strings.Count(diff.LayerWords(far), ",") > 3:
 		return fmt.Sprintf("%s, in %s", moved, text.Count(int64(len(byLayer)), "layer"))
+	case len(far) == len(byLayer) && outside == 0 && alone && r.Tolerance != "":
+		return "only " + diff.LayerWords(far) + " moved by more than " + r.Tolerance
 	case len(far) == len(byLayer) && outside == 0 && alone:
 		return "only " + diff.LayerWords(far) + " moved"
 	case len(far) == len(byLayer) && outside == 0:
