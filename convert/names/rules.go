@@ -93,6 +93,14 @@ func parseRename(line string) (r rename, problem string) {
 	return r, ""
 }
 
+// File returns the name of the file that the rules were read from, "" of nil.
+func (m *Rules) File() string {
+	if m == nil {
+		return ""
+	}
+	return m.file
+}
+
 func (m *Rules) errorf(format string, args ...any) error {
 	return &Error{m.file, fmt.Sprintf(format, args...)}
 }

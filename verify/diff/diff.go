@@ -66,6 +66,7 @@ type differ struct {
 	a, b     *side
 	stored   [2]int       // tensors of the checkpoints, as their files have them
 	pairs    []*pair      // A's tensors in order, and then those that only B has
+	left     []*pair      // that match none of the patterns
 	moved    *MovedLayers // nil if layers of one number belong together
 	result   *Result
 	progress progress

@@ -90,6 +90,7 @@ func noteNotFinite(ctx context.Context, d *differ) error {
 func (d *differ) finish() {
 	r := d.result
 	r.A, r.B = d.a.describe(), d.b.describe()
+	r.Only, r.Map, r.Summary.Unselected = d.options.Only, d.options.Map.File(), len(d.left)
 	if d.options.Tolerance != nil {
 		r.Tolerance, r.Summary.Beyond = d.options.Tolerance.String(), new(int64)
 	}
@@ -102,9 +103,13 @@ func (d *differ) finish() {
 		d.b.count(&r.B, p.b)
 		p.a, p.b, p.details = nil, nil, nil // so that their memory can be used for the entries
 	}
-	d.pairs = nil
+	for _, p := range d.left {
+		d.a.count(&r.A, p.a)
+		d.b.count(&r.B, p.b)
+	}
+	d.pairs, d.left = nil, nil
 	for i, s := range []*Side{&r.A, &r.B} {
-		if d.stored[i] != s.Tensors && len(d.options.Only) == 0 {
+		if d.stored[i] != s.Tensors {
 			s.Stored = d.stored[i]
 		}
 	}

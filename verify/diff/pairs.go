@@ -341,7 +341,7 @@ func shapeOf(shape []int64) []int64 {
 	return shape
 }
 
-// keepOnly removes the pairs that match no pattern.
+// keepOnly leaves out the pairs that match no pattern.
 func (d *differ) keepOnly() error {
 	if len(d.options.Only) == 0 {
 		return nil
@@ -364,6 +364,8 @@ func (d *differ) keepOnly() error {
 		}
 		if keep {
 			kept = append(kept, p)
+		} else {
+			d.left = append(d.left, p)
 		}
 	}
 	if i := slices.Index(used, false); i >= 0 {

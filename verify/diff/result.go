@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -16,8 +17,10 @@ type Result struct {
 	// all, and everything is the same: within the tolerance if there is one, otherwise bit for bit. A quantised
 	// copy equals only a copy of the same scheme.
 	Equal     bool               `json:"equal"`
-	Verdict   string             `json:"verdict"`             // as it is printed, with what the tolerance allowed
+	Verdict   string             `json:"verdict"`             // as it is printed, with what was allowed and left out
 	Tolerance string             `json:"tolerance,omitempty"` // as ParseTolerance reads it; "" for the same bits
+	Only      []string           `json:"only,omitempty"`      // patterns of the names of the tensors that were compared
+	Map       string             `json:"map,omitempty"`       // file of the rules by which A's tensors were renamed first
 	Griffin   string             `json:"griffin"`             // version of the tool
 	A         Side               `json:"a"`
 	B         Side               `json:"b"`
@@ -29,19 +32,31 @@ type Result struct {
 	aligned bool // layers of B have the numbers of those of A that they are compared with
 }
 
-// Answer is the result in a few words, with what the tolerance allowed: "equal", "different",
-// "equal within rel=0.5 (192 elements differ bitwise)".
-func (r *Result) Answer() string {
+// Answer is the result in a few words, with what was allowed and left out: "equal", "different",
+// "equal within rel=0.5 (192 elements differ bitwise)", "equal in the 53 of 484 tensors that were selected".
+func (r *Result) Answer() string { return r.answer(r.Allowed()) }
+
+// Kind is Answer without the numbers of elements, which differ between the steps of a training run: "equal within rel=0.5".
+func (r *Result) Kind() string { return r.answer(r.Within()) }
+
+func (r *Result) answer(allowed string) string {
 	if !r.Equal {
 		return "different"
 	}
-	return strings.TrimSpace("equal " + r.Allowed())
+	words := strings.TrimSpace("equal " + allowed)
+	if s := &r.Summary; len(r.Only) > 0 {
+		words += fmt.Sprintf(" in the %s of %s that were selected", text.Grouped(int64(s.Tensors)), text.Count(s.Tensors+s.Unselected, "tensor"))
+	}
+	if r.Map != "" {
+		words += ", renamed by " + text.Printable(filepath.Base(r.Map))
+	}
+	return words
 }
 
-// Kind is Answer without the numbers of elements, which differ between the steps of a training run: "equal within rel=0.5".
-func (r *Result) Kind() string {
-	kind, _, _ := strings.Cut(r.Answer(), " (")
-	return kind
+// Within is Allowed without numbers: "within rel=0.5".
+func (r *Result) Within() string {
+	within, _, _ := strings.Cut(r.Allowed(), " (")
+	return within
 }
 
 // Allowed says what the tensors that are equal owe to the tolerance: "within rel=0.5 (192 elements differ bitwise)"; "" if they
@@ -96,11 +111,11 @@ type Side struct {
 	Layout     string `json:"layout,omitempty"`    // "flax", "torch", "huggingface", or "unknown" if its tensors do not show it; "" if it is no model of the family
 	Prefix     string `json:"prefix,omitempty"`    // removed from the names of its tensors
 	Quantized  string `json:"quantized,omitempty"` // what a quantised copy is; its tensors are compared dequantised
-	Tensors    int    `json:"tensors"`             // that were compared
+	Tensors    int    `json:"tensors"`             // as they are compared, with those that patterns leave out
 	Parameters int64  `json:"parameters"`          // their elements
 	Bytes      int64  `json:"bytes"`               // their size
 
-	// Tensors of the checkpoint, if another number was compared, in another layout or dequantised; not if patterns chose tensors.
+	// Tensors of the checkpoint, if another number is compared, in another layout or dequantised.
 	Stored int `json:"stored_tensors,omitempty"`
 
 	Digest     string   `json:"-"` // of the weights, as runtime.DigestOf has it; "" if the caller has not set it
@@ -137,6 +152,8 @@ type Summary struct {
 	Renamed   int `json:"renamed"`       // pairs whose names differ and that were paired by content
 	Explained int `json:"explained"`     // tensors that have an explanation other than explain.Other
 	Config    int `json:"config"`        // entries of Result.Config
+
+	Unselected int `json:"unselected,omitempty"` // tensors that match none of the patterns, which are no entries
 
 	Elements  int64  `json:"elements"`         // that were compared
 	Differing int64  `json:"differing"`        // of them, elements that are not the same, within the tolerance or not

@@ -74,12 +74,8 @@ func (g *diffPage) document(o Origin) *page.Document {
 	d := &page.Document{Kind: "Comparison", Answer: "The checkpoints differ", Tone: page.Neutral, Lead: WhatWasDone(r), Command: o.Command, Version: r.Griffin, Time: o.Time}
 	counts := counted(r)
 	if r.Equal {
-		d.Answer, d.Tone = "The checkpoints are equal", page.Good
-		allowed := r.Allowed()
-		if allowed != "" {
-			d.Answer, allowed = d.Answer+" within "+r.Tolerance, " "+allowed
-		}
-		d.Lead, counts = fmt.Sprintf("All %s of %s are equal%s.", text.Count(r.Summary.Elements, "element"), text.Count(int64(r.Summary.Tensors), "tensor"), allowed), ""
+		d.Answer, d.Tone = "The checkpoints are "+r.Kind(), page.Good
+		d.Lead, counts = fmt.Sprintf("All %s of %s are %s.", text.Count(r.Summary.Elements, "element"), text.Count(int64(r.Summary.Tensors), "tensor"), strings.TrimSpace("equal "+r.Allowed())), ""
 		if n := int64(r.Summary.NonFinite); n > 0 {
 			d.Lead += " " + text.Agree(n, "tensor", "has", "have") + " NaN or infinities."
 		}

@@ -33,7 +33,7 @@ func WhatWasDone(r *diff.Result) string {
 		phrases = append(phrases, text.Agree(int64(s.Config), "config field", "differs", "differ"))
 	}
 	if s.OnlyA+s.OnlyB > 0 && s.Equal > 0 && s.OnlyA+s.OnlyB+s.Equal-s.Renamed == s.Tensors {
-		phrases = append(phrases, "the other "+text.CountAre(int64(s.Equal), "tensor")+" equal")
+		phrases = append(phrases, "the other "+text.CountAre(int64(s.Equal), "tensor")+strings.TrimRight(" equal "+r.Within(), " "))
 	}
 	if len(phrases) == 0 {
 		return ""

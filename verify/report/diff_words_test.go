@@ -344,6 +344,10 @@ func TestCounted(t *testing.T) {
 	if got, want := counted(r), "Of 1 tensor, 1 is equal within abs=1 (1 tensor has another dtype)."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
+	r.Tensors, r.Summary = append(r.Tensors, diff.TensorDiff{Status: diff.OnlyA}), diff.Summary{Tensors: 2, Equal: 1, OnlyA: 1}
+	if got, want := WhatWasDone(r), "1 tensor is only in A; the other 1 tensor is equal within abs=1."; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
 	r = &diff.Result{Summary: diff.Summary{Tensors: 5, DType: 5, Changed: 3}}
 	if got, want := counted(r), "Of 5 tensors, 3 have another dtype and other values, 2 have another dtype."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
