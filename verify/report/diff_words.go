@@ -84,24 +84,38 @@ func whatIsAlone(r *diff.Result) []string {
 	return phrases
 }
 
-// whatIsNotFinite counts the tensors that differ and have NaN or infinities.
+// whatIsNotFinite counts the tensors that differ and have NaN or infinities, and those of which nothing else is left.
 func whatIsNotFinite(r *diff.Result) []string {
-	var phrases []string
+	var whole [2]int // tensors of which every value is NaN, by side
 	rest := r.Summary.NonFinite
-	for side, letter := range []string{"A", "B"} {
-		n := 0
-		for i := range r.Tensors {
-			if t := &r.Tensors[i]; t.Metrics != nil && [2]bool{t.Metrics.NaNA == t.Elements, t.Metrics.NaNB == t.Elements}[side] {
-				n++
+	for i := range r.Tensors {
+		t := &r.Tensors[i]
+		if t.Metrics == nil {
+			continue
+		}
+		every := [2]bool{t.Metrics.NaNA == t.Elements, t.Metrics.NaNB == t.Elements}
+		for side := range every {
+			if every[side] {
+				whole[side]++
 			}
 		}
-		if n > 0 {
-			phrases = append(phrases, fmt.Sprintf("every value of %s is NaN in %s", letter, text.Count(int64(n), "tensor")))
-			rest -= n
+		if every[0] || every[1] {
+			rest--
 		}
 	}
+	var phrases []string
 	if rest > 0 {
-		phrases = append(phrases, text.Agree(int64(rest), "tensor", "has", "have")+" NaN or infinities")
+		phrases = append(phrases, text.Agree(int64(r.Summary.NonFinite), "tensor", "has", "have")+" NaN or infinities")
+	}
+	for side, n := range whole {
+		if n == 0 {
+			continue
+		}
+		where := text.Count(int64(n), "tensor")
+		if rest > 0 {
+			where = text.Grouped(int64(n)) + " of them"
+		}
+		phrases = append(phrases, fmt.Sprintf("every value of %s is NaN in %s", string("AB"[side]), where))
 	}
 	return phrases
 }

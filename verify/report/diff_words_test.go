@@ -209,6 +209,9 @@ func TestWhatOnlyOneSideHas(t *testing.T) {
 		"Every value of B is NaN in 40 tensors.": nan(0, 4),
 		"Every value of A is NaN in 40 tensors.": nan(4, 0),
 		"40 tensors have NaN or infinities.":     nan(0, 3),
+		"40 tensors have NaN or infinities; every value of B is NaN in 4 of them.": func(layer int, t *diff.TensorDiff) {
+			nan(0, map[bool]int64{true: 4, false: 1}[layer == 3])(layer, t)
+		},
 		"Only layer 5 moved; every value of B is NaN in 4 tensors.": func(layer int, t *diff.TensorDiff) {
 			switch layer {
 			case 3:
