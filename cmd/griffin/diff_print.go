@@ -88,12 +88,8 @@ func details(r *diff.Result, g *diff.Group) string {
 			parts = append(parts, count(x.Beyond)+" beyond "+r.Tolerance)
 		}
 	}
-	if x.Ratio > 0 {
-		if times := fmt.Sprintf("%.4g", x.Ratio); times == "1" {
-			parts = append(parts, "the least error that the scheme allows")
-		} else {
-			parts = append(parts, fmt.Sprintf("%s%s times the least error that the scheme allows", upTo(g), times))
-		}
+	if words := x.LeastError(len(g.Tensors)); words != "" {
+		parts = append(parts, words)
 	}
 	if m := first.Metrics; m != nil && m.Differing > 0 && len(g.Tensors) == 1 {
 		parts = append(parts, fmt.Sprintf("first at %s: %s, %s", tensor.ShapeString(m.First), firstOf(m, 0), firstOf(m, 1)))
@@ -179,13 +175,8 @@ func summaryLine(r *diff.Result) string {
 	if s.Config > 0 {
 		line += "; " + plural(int64(s.Config), "config field") + agree(s.Config, " differs", " differ")
 	}
-	for _, x := range []struct {
-		letter     string
-		own, other string
-	}{{"A", r.A.Quantized, r.B.Quantized}, {"B", r.B.Quantized, r.A.Quantized}} {
-		if x.own != "" && x.own != x.other {
-			line += "; " + x.letter + " is a quantised copy, which is not the same model"
-		}
+	if words := r.QuantizedCopy(); words != "" {
+		line += "; " + words
 	}
 	return line + notFinite(s)
 }

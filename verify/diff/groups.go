@@ -387,6 +387,21 @@ func (r *Result) Extent(g *Group) Extent {
 	return x
 }
 
+// LeastError says how far so many quantised tensors are from the least error that their scheme allows; "" if none is quantised.
+func (x *Extent) LeastError(tensors int) string {
+	const least = "the least error that the scheme allows"
+	times := fmt.Sprintf("%.4g times ", x.Ratio)
+	switch {
+	case x.Ratio == 0:
+		return ""
+	case times == "1 times ":
+		return least
+	case tensors > 1:
+		return "up to " + times + least
+	}
+	return times + least
+}
+
 // Where names a group's tensors: "model.layers.0-25.mlp.gate_proj.weight", with braces if there are several
 // names: "model.layers.0-25.{mlp.gate_proj.weight, mlp.up_proj.weight}".
 func (g *Group) Where() string {

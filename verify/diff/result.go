@@ -103,6 +103,17 @@ func (r *Result) NotAllowed() string {
 	return fmt.Sprintf("%s of %s elements that differ bitwise are beyond %s", text.Grouped(*s.Beyond), text.Grouped(s.Differing), r.Tolerance)
 }
 
+// QuantizedCopy says which side is a quantised copy that the other is not; "" if none is.
+func (r *Result) QuantizedCopy() string {
+	var parts []string
+	for i, s := range [2]string{r.A.Quantized, r.B.Quantized} {
+		if s != "" && r.A.Quantized != r.B.Quantized {
+			parts = append(parts, "AB"[i:i+1]+" is a quantised copy, which is not the same model")
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
 // Side is one of the checkpoints.
 type Side struct {
 	Path       string `json:"path"`

@@ -121,9 +121,10 @@ func groupsTable(r *diff.Result) *page.Table {
 		if len(group.Layers) > 0 {
 			name = name.With(r.LayersOf(group) + " of " + group.List)
 		}
-		row := page.Row{Cells: []page.Cell{name, page.Text(statusWords(&r.Tensors[group.Tensors[0]])), page.Text(group.Change), {}, {}, {}, {}}}
+		x := r.Extent(group)
+		row := page.Row{Cells: []page.Cell{name, page.Text(statusWords(&r.Tensors[group.Tensors[0]])), page.Text(judged(group.Change, &x, len(group.Tensors))), {}, {}, {}, {}}}
 		beyond := page.Cell{}
-		if x := r.Extent(group); x.Differing > 0 {
+		if x.Differing > 0 {
 			share := page.Cell{Text: shareOf(x.Differing, x.Elements), Sort: fmt.Sprint(float64(x.Differing) / float64(x.Elements))}
 			copy(row.Cells[3:], []page.Cell{share, distanceCell(x.MaxAbs), distanceCell(x.RelativeL2), page.Cosine(x.Cosine)})
 			beyond = page.Count(x.Beyond)
@@ -202,7 +203,19 @@ func changeOf(t *diff.TensorDiff) string {
 	if t.CopyOf != "" {
 		return "a copy of " + t.CopyOf
 	}
-	return t.Change()
+	x := diff.Extent{}
+	if t.Quantized != nil {
+		x.Ratio = float64(t.Quantized.Ratio)
+	}
+	return judged(t.Change(), &x, 1)
+}
+
+// judged adds to what was done to so many tensors how well they were quantised.
+func judged(change string, x *diff.Extent, tensors int) string {
+	if words := x.LeastError(tensors); words != "" {
+		change += "; " + words
+	}
+	return change
 }
 
 // configTable lists the fields in which the configurations differ.

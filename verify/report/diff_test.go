@@ -53,6 +53,23 @@ func TestReportOfTolerance(t *testing.T) {
 	}
 }
 
+// Matrices of a quantised copy have the judgement in both tables: the worst of a group, and that of each.
+func TestJudgementOfQuantizedCopies(t *testing.T) {
+	r := &diff.Result{B: diff.Side{Quantized: "int8"}, Summary: diff.Summary{Tensors: 2, Differ: 2}}
+	for i, ratio := range []diff.Number{1, 5.748} {
+		d := moved([]string{"layers.0.w", "layers.1.w"}[i], 0.1, explain.Quantized)
+		d.Explanation.Detail, d.Quantized = "to int8", &diff.Quantized{Ratio: ratio}
+		r.Tensors = append(r.Tensors, d)
+	}
+	page := diffReport(t, r)
+	for _, want := range []string{"quantised to int8; up to 5.748 times the least error that the scheme allows<", "quantised to int8; 5.748 times the least error that the scheme allows<",
+		"quantised to int8; the least error that the scheme allows<", "B is a quantised copy, which is not the same model."} {
+		if strings.Count(page, want) != 1 {
+			t.Errorf("%d times on the page: %q", strings.Count(page, want), want)
+		}
+	}
+}
+
 // The page shows every tensor at its place in the map, with what was done to it.
 func TestReportShowsEveryTensor(t *testing.T) {
 	r := &diff.Result{Griffin: "v1", A: diff.Side{Path: "a<script>", Format: "safetensors"}, B: diff.Side{Path: "b"},

@@ -398,8 +398,10 @@ func counted(r *diff.Result) string {
 		}
 	}
 	line := fmt.Sprintf("Of %s, %s.", text.Count(int64(s.Tensors), "tensor"), strings.Join(parts, ", "))
-	if words := r.NotAllowed(); words != "" {
-		line += " " + strings.ToUpper(words[:1]) + words[1:] + "."
+	for _, words := range []string{r.NotAllowed(), r.QuantizedCopy()} {
+		if words != "" {
+			line += " " + strings.ToUpper(words[:1]) + words[1:] + "."
+		}
 	}
 	return line
 }

@@ -351,6 +351,10 @@ func TestCounted(t *testing.T) {
 	if got, want := WhatWasDone(r), "1 tensor is only in A; the other 1 tensor is equal within abs=1."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
+	r = &diff.Result{B: diff.Side{Quantized: "nf4"}, Summary: diff.Summary{Tensors: 1, Differ: 1}}
+	if got, want := counted(r), "Of 1 tensor, 1 has other values. B is a quantised copy, which is not the same model."; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
 	r = &diff.Result{Summary: diff.Summary{Tensors: 5, DType: 5, Changed: 3}}
 	if got, want := counted(r), "Of 5 tensors, 3 have another dtype and other values, 2 have another dtype."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
