@@ -326,7 +326,7 @@ func countNoun(n int, noun string) string {
 func deedOf(e *explain.Explanation, name string) *deed {
 	d := &deed{ranks: map[int]int{}}
 	if e.Kind == explain.LowRank && e.Then == nil {
-		d.words = fmt.Sprintf("changed by rank %d", e.Rank)
+		d.words = "changed by " + e.RankWords()
 		d.many = d.words
 		return d
 	}

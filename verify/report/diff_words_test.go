@@ -138,6 +138,7 @@ func TestEveryKindIsASentence(t *testing.T) {
 		{explain.Explanation{Kind: explain.Sparse, Detail: "1 of 4 elements: [0 0]"}, "1 matrix changed in few elements.", "2 matrices changed in few elements.", "changed in few elements"},
 		{explain.Explanation{Kind: explain.Pruned, Detail: "(elements were set to zero)"}, "1 matrix pruned (elements were set to zero).", "2 matrices pruned (elements were set to zero).", "pruned"},
 		{explain.Explanation{Kind: explain.LowRank, Rank: 2}, "1 matrix changed by rank 2.", "2 matrices changed by rank 2.", "changed by low rank"},
+		{explain.Explanation{Kind: explain.LowRank, Rank: 2, Ranks: []int{2, 1}}, "1 matrix changed by rank up to 2 at each of the 2 indices of axis 0.", "2 matrices changed by rank up to 2 at each of the 2 indices of axis 0.", "changed by low rank"},
 		{then(explain.Explanation{Kind: explain.LowRank, Rank: 2}, bf16), "1 matrix changed by a matrix of rank 2, then rounded to bfloat16.", "2 matrices changed by a matrix of rank 2, then rounded to bfloat16.", ""},
 		{explain.Explanation{Kind: explain.Resized, Detail: "from 2 to 3 rows"}, "1 matrix resized from 2 to 3 rows.", "2 matrices resized from 2 to 3 rows.", "resized"},
 		{explain.Explanation{Kind: explain.Quantized, Detail: "to int8"}, "1 matrix quantised to int8.", "2 matrices quantised to int8.", "quantised"},

@@ -74,13 +74,14 @@ func New(pairs []*Pair) *Explainer {
 //   - Pruned: every element of B is zero or that of A; Detail names an N:M pattern that holds throughout.
 //   - Resized: the rows, the indices of the first axis, of both sides are compared by their SHA-256.
 //   - LowRank: see search.lowRank. It is tried last, because other steps may also leave a difference of
-//     low rank: a constant that was added, or an element that was changed.
+//     low rank: a constant that was added, or an element that was changed. Of a tensor that stacks up to
+//     16 matrices along its first axis, it holds for each matrix that was changed.
 //
 // Zeroed and then Added is a tensor of one value. Constant tensors, and those of fewer than 8 elements,
 // are not taken for copies of others. If several explanations hold, as for a constant or a symmetric
 // tensor, the first is returned. Tensors of packed dtypes are only Zeroed or copies.
 //
-// A pair that nothing explains costs two or three readings of each side. Memory does not grow with the
+// A pair that nothing explains costs two or three readings of each side, one more if it may stack matrices. Memory does not grow with the
 // tensors.
 func (x *Explainer) Explain(ctx context.Context, p *Pair) (*Explanation, error) {
 	if p.A == nil || p.B == nil {
@@ -137,6 +138,9 @@ func (x *Explainer) explain(ctx context.Context, p *Pair) ([]Explanation, error)
 	}
 	if other, err := x.copied(ctx, p, s.b, len(own) != 1 && !packed); err != nil || other != nil {
 		return other, err
+	}
+	if own == nil {
+		return stacked(ctx, p.A, p.B)
 	}
 	return own, nil
 }

@@ -17,7 +17,8 @@ type Explanation struct {
 
 	Factor   float64   `json:"-"`                  // of Scaled: the constant
 	Elements []Changed `json:"elements,omitempty"` // of Sparse: the first 100
-	Rank     int       `json:"rank,omitempty"`     // of LowRank
+	Rank     int       `json:"rank,omitempty"`     // of LowRank; the largest of Ranks
+	Ranks    []int     `json:"ranks,omitempty"`    // of LowRank, if the tensor stacks matrices along axis 0: that of each, 0 where nothing changed
 	Energy   Number    `json:"energy,omitempty"`   // of LowRank: the share of ‖b - a‖² that a matrix of this rank holds
 }
 
@@ -86,7 +87,7 @@ func (e *Explanation) describe(name func(string) string, elements bool) string {
 		case Quantized:
 			words = "quantised " + e.Detail
 		case LowRank:
-			words = fmt.Sprintf("changed by a matrix of rank %d", e.Rank)
+			words = "changed by a matrix of " + e.RankWords()
 		case Added:
 			words = "added " + e.Detail
 			if len(parts) > 0 {
@@ -105,4 +106,28 @@ func (e *Explanation) describe(name func(string) string, elements bool) string {
 		parts = append(parts, words)
 	}
 	return strings.Join(parts, ", then ")
+}
+
+// RankWords writes the rank of LowRank: "rank 2", "rank 2 at each of the 2 indices of axis 0".
+func (e *Explanation) RankWords() string {
+	words := fmt.Sprintf("rank %d", e.Rank)
+	var changed []int
+	for i, rank := range e.Ranks {
+		if rank > 0 {
+			changed = append(changed, i)
+		}
+		if rank > 0 && rank != e.Rank {
+			words = fmt.Sprintf("rank up to %d", e.Rank)
+		}
+	}
+	switch n := len(changed); {
+	case n == 0:
+		return words
+	case n == len(e.Ranks):
+		return fmt.Sprintf("%s at each of the %d indices of axis 0", words, n)
+	case n == 1:
+		return fmt.Sprintf("%s at index %d of axis 0", words, changed[0])
+	default:
+		return fmt.Sprintf("%s at %d of the %d indices of axis 0", words, n, len(e.Ranks))
+	}
 }

@@ -88,6 +88,11 @@ func (s *search) run() ([]Explanation, error) {
 			s.lowRank(m)
 		}
 	}
+	return tryAll(s)
+}
+
+// tryAll tries what is queued, and returns the first explanation that holds for every element, or nil.
+func tryAll(s *search) ([]Explanation, error) {
 	for tries := 0; tries < maxTries && len(s.queue) > 0; tries++ {
 		v, err := s.next().try()
 		switch {
