@@ -315,3 +315,23 @@ func TestFamilyBesideARenamedList(t *testing.T) {
 		t.Errorf("%+v", r.Summary)
 	}
 }
+
+// Of several models in one checkpoint, none is compared as a model, which is said unless both sides hold several.
+func TestNoteOfSeveralModels(t *testing.T) {
+	several, one := open(t, testdata+"finetune/several.pt"), open(t, testdata+"finetune/base")
+	const holds = " holds 2 models: model (32 tensors), ema_model (32 tensors): its tensors are compared by their names, as those of no model"
+	for _, tt := range []struct {
+		a, b *tensor.Checkpoint
+		raw  bool
+		want string
+	}{{several, one, false, "A" + holds}, {one, several, false, "B" + holds}, {several, several, false, ""}, {one, several, true, ""}} {
+		r, err := Diff(t.Context(), tt.a, tt.b, Options{Raw: tt.raw})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(r.Notes, func(note string) bool { return strings.Contains(note, "models") })
+		if (at >= 0) != (tt.want != "") || at >= 0 && r.Notes[at] != tt.want {
+			t.Errorf("%q, want %q", r.Notes, tt.want)
+		}
+	}
+}

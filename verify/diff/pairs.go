@@ -76,6 +76,11 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 	if !d.options.Raw {
 		d.a.recognize()
 		d.b.recognize()
+		for i, s := range []*side{d.a, d.b} {
+			if s.several != "" && (d.a.several == "" || d.b.several == "") {
+				d.note("%s %s: its tensors are compared by their names, as those of no model", "AB"[i:i+1], s.several)
+			}
+		}
 		d.result.Notes = append(d.result.Notes, append(d.a.presented("A"), d.b.presented("B")...)...)
 	}
 	switch {

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -14,6 +15,7 @@ type side struct {
 	checkpoint *tensor.Checkpoint
 	oldNames   map[string]string // of renamed tensors, by their new names
 	model      *model.Model      // of the family; nil if there is none, or if there are several
+	several    string            // what the checkpoint holds, if that is several models
 	prefix     string            // removed from the names of its tensors
 	ownList    string            // of layers, which the other side calls list; "" if both have one name for it
 	list       string            // in keys
@@ -60,8 +62,11 @@ func (s *side) nameOf(o *operand) string {
 
 // recognize finds the model of the family, if there is just one.
 func (s *side) recognize() {
-	if m, err := model.Recognize(s.checkpoint, model.Options{}); err == nil {
+	m, err := model.Recognize(s.checkpoint, model.Options{})
+	if err == nil {
 		s.model = m
+	} else if bad := new(tensor.FormatError); errors.As(err, &bad) && bad.Reason == model.ReasonSeveralModels {
+		s.several = bad.Problem
 	}
 }
 
