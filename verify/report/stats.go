@@ -55,6 +55,8 @@ type statsPage struct {
 	Broken   int // tensors that have NaN or infinities
 	Maps     []statsMaps
 	Outliers *page.Table
+	Far      int    // outliers, of which the table may have the farthest only
+	Where    string // the tensors that have them
 	Tensors  *page.Table
 	Left     string // says that Tensors does not have all
 }
@@ -73,7 +75,7 @@ func newStatsPage(v *Values) *statsPage {
 		}
 	}
 	outliers := findOutliers(v.Tensors)
-	g.Outliers = outliersTable(v.Tensors, outliers)
+	g.Outliers, g.Far, g.Where = outliersTable(v.Tensors, outliers), len(outliers), whereOutliers(v, outliers)
 	for _, s := range statistics {
 		if maps := valueMaps(v.Tensors, s, outliers); len(maps) > 0 {
 			g.Maps = append(g.Maps, statsMaps{s.id, s.title, maps})
@@ -104,7 +106,7 @@ func (g *statsPage) document(o Origin) *page.Document {
 		}
 	}
 	if g.Outliers != nil {
-		d.Points = append(d.Points, page.Link{Text: text.Agree(len(g.Outliers.Rows), "statistic", "is far from the median of its kind", "are far from the medians of their kinds"), To: "outliers"})
+		d.Points = append(d.Points, page.Link{Text: text.Agree(g.Far, "statistic", "is far from the median of its kind", "are far from the medians of their kinds") + ": " + g.Where, To: "outliers"})
 	}
 	s := page.Subject{Role: "Checkpoint", Path: v.Path}
 	for _, f := range v.Facts {

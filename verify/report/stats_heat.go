@@ -98,6 +98,17 @@ func outliersTable(tensors []TensorValues, outliers []outlier) *page.Table {
 	return t
 }
 
+// whereOutliers names the tensors that have outliers.
+func whereOutliers(v *Values, outliers []outlier) string {
+	far := make(map[int]bool, len(outliers))
+	for _, o := range outliers {
+		far[o.tensor] = true
+	}
+	items := diff.Items{Len: len(v.Tensors), BlockTypes: v.BlockTypes, Name: func(i int) string { return v.Tensors[i].Name },
+		What: func(i int) (diff.Status, string, bool) { return diff.Equal, "", far[i] }}
+	return items.Words()
+}
+
 // valueMaps returns the maps of a statistic: a row for each kind of tensor, a column for each layer.
 func valueMaps(tensors []TensorValues, s statistic, outliers []outlier) []*page.Heat {
 	low, high := math.Inf(1), 0.0

@@ -50,7 +50,7 @@ func TestStatsMaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(text)
-	for _, want := range []string{`<h2 id="std">`, `<h2 id="absmax">`, `<dt>model</dt><dd>2b</dd><dd>26 blocks &lt;RRA&gt;</dd>`, `2 statistics are far from the medians of their kinds</a>`,
+	for _, want := range []string{`<h2 id="std">`, `<h2 id="absmax">`, `<dt>model</dt><dd>2b</dd><dd>26 blocks &lt;RRA&gt;</dd>`, `2 statistics are far from the medians of their kinds: layers.3.w</a>`, `<details open><summary>2 statistics</summary>`,
 		`<a href="#tensor3" title="layers.3.w: largest absolute value 40, an outlier">`, `<i class="out"></i>more than 4 times`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
@@ -62,6 +62,27 @@ func TestStatsMaps(t *testing.T) {
 	for _, never := range []string{`NaN or infinities</li>`, `0 or none`} {
 		if strings.Contains(page, never) {
 			t.Errorf("the legend has %q, which no map shows", never)
+		}
+	}
+}
+
+// Many outliers are folded, counted all, and named by their layers.
+func TestManyOutliers(t *testing.T) {
+	v := &Values{Path: "a"}
+	for i := range 60 {
+		v.Tensors = append(v.Tensors, valuesOf(fmt.Sprintf("w%d", i), 1, 1, 1, 40, 1)...)
+	}
+	path := filepath.Join(t.TempDir(), "page.html")
+	if err := WriteStats(path, v, Origin{}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`120 statistics are far from the medians of their kinds: every tensor of layer 3 of layers</a>`, `<details><summary>The 100 farthest of 120 statistics</summary>`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the page lacks %s", want)
 		}
 	}
 }
