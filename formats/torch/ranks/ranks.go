@@ -39,7 +39,12 @@ func Open(source fs.FS, name string, options Options) (*tensor.Checkpoint, error
 	if err != nil {
 		return nil, err
 	}
-	return open(source, group, options)
+	c, err := open(source, group, options)
+	if err != nil {
+		return nil, err
+	}
+	c.Path = storage.Path(source, name) // the file that was asked for, whichever rank's it is
+	return c, nil
 }
 
 // Detect reports whether a directory of a source holds files of ranks with parts of tensors.

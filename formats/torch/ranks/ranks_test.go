@@ -41,7 +41,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// TestAnyRank opens the checkpoint by the file of each rank.
+// TestAnyRank opens the checkpoint by the file of each rank, of which it has the path.
 func TestAnyRank(t *testing.T) {
 	files, _ := filepath.Glob("testdata/tensor-parallel/model_*.pt")
 	for _, file := range files {
@@ -50,6 +50,9 @@ func TestAnyRank(t *testing.T) {
 			t.Fatal(err)
 		}
 		torchtest.Check(t, c, "testdata/tensor-parallel.json")
+		if filepath.Base(c.Path) != filepath.Base(file) {
+			t.Errorf("%s is called %s", file, c.Path)
+		}
 		c.Close()
 	}
 	if len(files) != 4 {
