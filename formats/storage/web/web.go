@@ -224,7 +224,7 @@ func (s *site) isDirectory(name string) bool {
 var knownNames = []string{
 	"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "flax_model.msgpack",
 	"adapter_config.json", "adapter_model.safetensors", "adapter_model.bin",
-	"_METADATA", "_CHECKPOINT_METADATA", "_sharding", "manifest.ocdbt", "checkpoint", ".zarray", "zarr.json", "orbax.checkpoint",
+	"_METADATA", "_CHECKPOINT_METADATA", "_sharding", "manifest.ocdbt", "checkpoint", ".zarray", "zarr.json", "orbax.checkpoint", ".metadata",
 	"config.json", "generation_config.json", "conversion.json",
 	"tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
 	"README.md", "LICENSE", "NOTICE",

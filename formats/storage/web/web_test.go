@@ -276,7 +276,7 @@ func TestCredentials(t *testing.T) {
 // A directory shows the files that checkpoints have.
 func TestDirectory(t *testing.T) {
 	files := storagetest.NewFiles(map[string][]byte{"m/config.json": []byte("{}"), "m/model-1.safetensors": content(50), "m/model.safetensors.index.json": []byte("[]"),
-		"m/default/_METADATA": []byte("{}"), "empty/unknown": nil})
+		"m/default/_METADATA": []byte("{}"), "dcp/.metadata": []byte("{}"), "empty/unknown": nil})
 	address := storagetest.Start(t, files)
 	for _, at := range []string{"/m", "/m/"} {
 		source, name, err := web.Open(address+at, options(t))
@@ -306,6 +306,11 @@ func TestDirectory(t *testing.T) {
 		if got := storage.Path(source, "config.json"); got != address+"/m/config.json" {
 			t.Errorf("a file is called %s", got)
 		}
+	}
+	if source, name, err := web.Open(address+"/dcp", options(t)); err != nil {
+		t.Errorf("a distributed checkpoint: %v", err)
+	} else if entries, err := fs.ReadDir(source, name); err != nil || len(entries) != 1 || entries[0].Name() != ".metadata" {
+		t.Errorf("a distributed checkpoint has %v, %v", entries, err)
 	}
 	if _, _, err := web.Open(address+"/empty/", options(t)); reasonOf(err) != remote.Missing {
 		t.Errorf("a directory without known files: %v", err)
