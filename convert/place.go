@@ -163,7 +163,7 @@ func (p *sinkPlace) checkReplaceable(names []string) error {
 		top, _, nested := strings.Cut(name, "/")
 		isCheckpoint = isCheckpoint || matchesAny(weightNames, top)
 		isArray := nested && (slices.Contains(names, top+"/.zarray") || slices.Contains(names, top+"/zarr.json"))
-		if matchesAny(checkpointNames, top) || !nested && huggingface.IsOwn(top) || isArray {
+		if matchesAny(checkpointNames, top) || !nested && isOwn(p, top) || isArray {
 			continue
 		}
 		return &publish.OutputError{Path: address, Reason: publish.OutputHasOthers, Other: top}

@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // checkpointNames are names of files and directories of which an Orbax directory, a PEFT adapter or a Flax directory
@@ -48,7 +51,7 @@ func checkReplaceable(dir string) error {
 	for _, e := range entries {
 		name := e.Name()
 		isCheckpoint = isCheckpoint || matchesAny(weightNames, name)
-		if matchesAny(checkpointNames, name) || !e.IsDir() && huggingface.IsOwn(name) || e.IsDir() && isArray(filepath.Join(dir, name)) {
+		if matchesAny(checkpointNames, name) || !e.IsDir() && isOwn(localPlace{dir}, name) || e.IsDir() && isArray(filepath.Join(dir, name)) {
 			continue
 		}
 		return &publish.OutputError{Path: dir, Reason: publish.OutputHasOthers, Other: name}
@@ -57,6 +60,30 @@ func checkReplaceable(dir string) error {
 		return &publish.OutputError{Path: dir, Reason: publish.OutputNoCheckpoint}
 	}
 	return nil
+}
+
+// isOwn reports whether a file of a Hugging Face directory belongs to the model. A document, such as a model card, may be the work of a
+// person: it belongs to the model if it is as the conversion.json there records it.
+func isOwn(at place, name string) bool {
+	if !huggingface.IsDocument(name) {
+		return huggingface.IsOwn(name)
+	}
+	source, dir, err := at.open()
+	if err != nil {
+		return false
+	}
+	record, _, _ := manifest.Read(source, dir)
+	if record == nil {
+		return false
+	}
+	for _, f := range record.Files {
+		if f.Name == name {
+			content, err := storage.ReadFile(source, path.Join(dir, name), f.Bytes)
+			same, _ := digest.Of(f.Algorithms(), content).Compare(f.Sum)
+			return err == nil && same
+		}
+	}
+	return false
 }
 
 // isArray reports whether a directory is a Zarr array.

@@ -81,6 +81,9 @@ func sidecarOf(name string) sidecar {
 // configuration, or a file that stays valid whatever happens to the weights.
 func IsOwn(name string) bool { return sidecarOf(name) != unknown || matchesAny(replaced, name) }
 
+// IsDocument reports whether a file of that name is a document for people, such as a model card or a licence.
+func IsDocument(name string) bool { return sidecarOf(name) == document }
+
 // copySidecars returns the files of a directory that are copied, the names of those that are neither
 // copied nor replaced, and the names of links that lead out of the directory, which are not followed.
 func copySidecars(dir string, o *Options) (files []File, left, outside []string, err error) {
