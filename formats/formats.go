@@ -99,7 +99,7 @@ func open(source fs.FS, name string, options Options) (*Checkpoint, error) {
 	case options.Weights != AnyWeights && info.Mode().IsRegular():
 		return nil, oneKind(storage.Path(source, name))
 	}
-	return openFile(source, name, options)
+	return openPart(source, name, options)
 }
 
 func noSteps(path string, step int64) error {

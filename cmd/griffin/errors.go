@@ -230,6 +230,7 @@ func hintOf(err error) string {
 	var output *publish.OutputError
 	var shared *run.TaskError
 	var input *inputError
+	var mismatch *model.MismatchError
 	switch {
 	case errors.As(err, &input) && input.hint() != "":
 		return input.hint()
@@ -259,6 +260,8 @@ func hintOf(err error) string {
 		return outputHints[output.Reason]
 	case errors.Is(err, fs.ErrExist):
 		return "use --overwrite to replace it (only on success)"
+	case errors.As(err, &mismatch) && formats.IsShard(mismatch.Path):
+		return "it is one of several files of a checkpoint: give the directory that holds them"
 	case errors.As(err, &format):
 		return formatHint(format)
 	}
