@@ -107,6 +107,9 @@ func (p *planner) configure() error {
 	p.configured, p.SettingsKnown, p.SettingsRecorded = configured, true, configured.Recorded
 	p.SettingsOrigins = configured.Origins
 	p.Config, p.Preset = configured.Original, configured.Preset
+	if configured.Overruled != "" {
+		p.note(OtherNote, "%s", configured.Overruled)
+	}
 	stated, err := m.StatedConfig()
 	if err != nil {
 		return err

@@ -378,6 +378,9 @@ func noteRecorded(r *run) {
 	if r.recorded != nil {
 		noteRecordedBy(r, r.recorded, filepath.Base(r.record.path), r.record.Settings, "the source does not state", "the conversion has to be made again")
 	}
+	if c, err := r.sourceModel.Configure(r.options.Settings); err == nil && c.Overruled != "" {
+		r.verdict.Notes = append(r.verdict.Notes, c.Overruled)
+	}
 	s := r.verdict.Settings
 	if s == nil {
 		return

@@ -217,6 +217,7 @@ func openScored(c *cli.Context, i int) (m *runtime.Model, own, err error) {
 		checkpoint.Close()
 		return nil, nil, err
 	}
+	noteOverruled(c, m)
 	return m, own, nil
 }
 

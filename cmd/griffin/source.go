@@ -145,7 +145,15 @@ func openModel(c *cli.Context, path string) (*runtime.Model, error) {
 		checkpoint.Close()
 		return nil, err
 	}
+	noteOverruled(c, m)
 	return m, nil
+}
+
+// noteOverruled says which of the given settings are not those that the conversion.json of a checkpoint records.
+func noteOverruled(c *cli.Context, m *runtime.Model) {
+	if m.Overruled != "" {
+		fmt.Fprintf(notes(c), "griffin: %s: %s\n", printable(storage.WithoutQuery(m.Checkpoint.Path)), printable(m.Overruled))
+	}
 }
 
 // noteZeroLogits says if all logits of a model are zero as they are computed.

@@ -225,6 +225,10 @@ func hintVerdict(c *cli.Context, v *verify.Verdict) {
 			if f.Kind == verify.GivenSetting {
 				hints = append(hints, fmt.Sprintf("hint: %s is given, but the %s has %s", givenFlag(c, f.Field, f.Got), f.Of, f.Want))
 			}
+			if _, name, ok := strings.Cut(f.Field, "conversion.json: settings."); ok && v.Settings != nil && slices.Contains(v.Settings.Recorded, name) {
+				hints = append(hints, fmt.Sprintf("hint: only the conversion.json beside the source has %s %s; if that is wrong, give --%s=%s",
+					strings.ReplaceAll(name, "_", " "), f.Want, strings.ReplaceAll(name, "_", "-"), f.Got))
+			}
 		}
 	}
 	slices.Sort(hints)

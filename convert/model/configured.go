@@ -28,6 +28,9 @@ type Configured struct {
 
 	Origins Origins // of the settings
 
+	// Overruled says which of the settings that were given are not those that the conversion.json of an original has, "" if none.
+	Overruled string
+
 	// Form is how a Hugging Face directory expresses the model, as its conversion.json records it; nil
 	// if there is no record.
 	Form *manifest.HuggingFace
@@ -84,6 +87,7 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 		return nil, m.withoutSettings(err)
 	}
 	r.Original, r.Origins = r.Config, r.completedOrigins(s)
+	r.Overruled = overruled(m, &r.Config)
 	r.setScale()
 	return r, nil
 }

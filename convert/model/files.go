@@ -2,9 +2,11 @@ package model
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
@@ -82,11 +84,11 @@ func (m *Model) Manifest() (*manifest.Record, string, error) {
 // has if it was made from a Hugging Face directory. A manifest that is corrupt, or of another
 // checkpoint, is ignored. recorded are the names of those that it has completed.
 func recordedSettings(m *Model, s Settings) (completed Settings, recorded []string) {
-	record, _, _ := m.Manifest()
-	if record == nil || record.Settings == nil || s.Preset != "" || !describes(record, m) {
+	record := settingsRecord(m)
+	if record == nil || s.Preset != "" {
 		return s, nil
 	}
-	known := *record.Settings
+	known := *record
 	softCap := float64(known.LogitsSoftCap)
 	if s.AttentionWindow == nil {
 		s.AttentionWindow, recorded = &known.AttentionWindow, append(recorded, "attention_window")
@@ -98,6 +100,38 @@ func recordedSettings(m *Model, s Settings) (completed Settings, recorded []stri
 		s.EmbeddingScale, recorded = &known.EmbeddingScale, append(recorded, "embedding_scale")
 	}
 	return s, recorded
+}
+
+// settingsRecord returns the settings in the conversion.json of an original, nil if there are none.
+func settingsRecord(m *Model) *manifest.Settings {
+	record, _, _ := m.Manifest()
+	if m.Layout == HuggingFace || record == nil || record.Settings == nil || !describes(record, m) {
+		return nil
+	}
+	return record.Settings
+}
+
+// overruled says in which settings the configuration of an original is not as its conversion.json records them, "" if in none.
+func overruled(m *Model, c *Config) string {
+	known := settingsRecord(m)
+	if known == nil {
+		return ""
+	}
+	var parts []string
+	if was := known.AttentionWindow; was != c.AttentionWindow && c.Has(Attention) {
+		parts = append(parts, fmt.Sprintf("attention window %d, not %d", was, c.AttentionWindow))
+	}
+	if was := float64(known.LogitsSoftCap); was != c.LogitsSoftCap {
+		parts = append(parts, fmt.Sprintf("logits soft cap %v, not %v", was, c.LogitsSoftCap))
+	}
+	if was := known.EmbeddingScale; was != c.EmbeddingScale {
+		parts = append(parts, fmt.Sprintf("embedding scale %t, not %t", was, c.EmbeddingScale))
+	}
+	if parts == nil {
+		return ""
+	}
+	_, at, _ := m.Manifest()
+	return fmt.Sprintf("%s records %s as given", path.Base(at), strings.Join(parts, "; "))
 }
 
 // describes reports whether a manifest has the names, types and shapes of all tensors of the
