@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -17,6 +18,7 @@ type Checkpoint struct {
 	Details  []Detail          // further facts about the container, for users
 	Metadata map[string]string // free text in the checkpoint, such as __metadata__ of safetensors
 	Notes    []string          // anomalies that do not prevent reading, one sentence each
+	LeftOut  []string          // names of tensors that the files have and that are not listed; see LeaveOut
 
 	Source fs.FS  // the files that the checkpoint is one of; see package storage
 	Root   string // name of what was opened in Source, a file or a directory
@@ -64,7 +66,7 @@ func (c *Checkpoint) With(tensors []*Tensor) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	other.Details, other.Metadata, other.Notes = c.Details, c.Metadata, c.Notes
+	other.Details, other.Metadata, other.Notes, other.LeftOut = c.Details, c.Metadata, c.Notes, c.LeftOut
 	other.Source, other.Root, other.Documents = c.Source, c.Root, c.Documents
 	return other, nil
 }
@@ -87,6 +89,14 @@ func (c *Checkpoint) ShareNames(with *Checkpoint) {
 		if other := with.Tensor(t.Name); other != nil {
 			t.Name = other.Name
 		}
+	}
+}
+
+// LeaveOut notes that tensors of a kind, such as "tensors that cannot be read", are left out.
+func (c *Checkpoint) LeaveOut(kind string, names []string) {
+	if len(names) > 0 {
+		c.LeftOut = append(c.LeftOut, names...)
+		c.Notes = append(c.Notes, fmt.Sprintf("%s are left out (%d): %s", kind, len(names), JoinNames(names)))
 	}
 }
 

@@ -79,6 +79,7 @@ func noteShards(c *tensor.Checkpoint, x *shardindex.Index, shards []*tensor.Chec
 				counted[at] = true
 			}
 		}
+		c.LeftOut = append(c.LeftOut, s.LeftOut...)
 		for _, note := range s.Notes {
 			c.Notes = append(c.Notes, x.Files[i]+": "+note)
 		}

@@ -87,6 +87,7 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 			d.note("%c: %s", 'A'+i, note)
 		}
 	}
+	d.result.Summary.LeftOut = countLeftOut(a, b)
 	if !d.options.Raw {
 		var err error
 		if a, b, err = d.copies.dequantize(a, b, d.note); err != nil {
@@ -118,6 +119,20 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 	}
 	d.finish()
 	return d.result, nil
+}
+
+// countLeftOut counts the tensors that A leaves out, and those that only B does.
+func countLeftOut(a, b *tensor.Checkpoint) int {
+	n, inA := len(a.LeftOut), map[string]bool{}
+	for _, name := range a.LeftOut {
+		inA[name] = true
+	}
+	for _, name := range b.LeftOut {
+		if !inA[name] {
+			n++
+		}
+	}
+	return n
 }
 
 func (d *differ) note(format string, args ...any) {

@@ -439,3 +439,19 @@ func TestDiffExplains(t *testing.T) {
 		t.Errorf("%v, want %v", kinds, want)
 	}
 }
+
+// An "equal" counts the tensors that either side has and that were not read.
+func TestLeftOut(t *testing.T) {
+	for _, tt := range []struct {
+		a, b []string
+		want string
+	}{
+		{nil, nil, "equal"}, {nil, []string{"s"}, "equal, without 1 tensor that was not read"}, {[]string{"s", "s"}, []string{"s", "t"}, "equal, without 3 tensors that were not read"},
+	} {
+		a, b := open(t, testdata+"micro-griffin/hf"), open(t, testdata+"micro-griffin/hf")
+		a.LeftOut, b.LeftOut = tt.a, tt.b
+		if r, err := Diff(t.Context(), a, b, Options{}); err != nil || r.Verdict != tt.want {
+			t.Errorf("%q, %q: %v, %+v", tt.a, tt.b, err, r)
+		}
+	}
+}

@@ -50,6 +50,9 @@ func (r *Result) answer(allowed string) string {
 	if r.Map != "" {
 		words += ", renamed by " + text.Printable(filepath.Base(r.Map))
 	}
+	if n := r.Summary.LeftOut; n > 0 {
+		words += ", without " + text.Agree(n, "tensor", "that was", "that were") + " not read"
+	}
 	return words
 }
 
@@ -165,6 +168,7 @@ type Summary struct {
 	Config    int `json:"config"`        // entries of Result.Config
 
 	Unselected int `json:"unselected,omitempty"` // tensors that match none of the patterns, which are no entries
+	LeftOut    int `json:"left_out,omitempty"`   // tensors that either checkpoint has and that were not read, such as sparse ones
 
 	Elements  int64  `json:"elements"`         // that were compared
 	Differing int64  `json:"differing"`        // of them, elements that are not the same, within the tolerance or not

@@ -109,9 +109,7 @@ func openMetadata(source fs.FS, dir string, options Options) (*tensor.Checkpoint
 	c.Describe("files", fmt.Sprint(len(m.files)))
 	c.Describe(tensor.Checksums, m.checksums(files))
 	m.describe(c)
-	if len(skipped) > 0 {
-		c.Notes = append(c.Notes, fmt.Sprintf("tensors that cannot be read are left out (%d): %s", len(skipped), tensor.JoinNames(skipped)))
-	}
+	c.LeaveOut("tensors that cannot be read", skipped)
 	return c, nil
 }
 

@@ -338,8 +338,8 @@ func (r *reader) checkpoint() (*tensor.Checkpoint, error) {
 		return nil, errors.New("no tensor") // files with one are looked for
 	}
 	c, err := tensor.NewCheckpoint("", Format, tensors, r.pool)
-	if err == nil && len(r.skipped) > 0 {
-		c.Notes = append(c.Notes, fmt.Sprintf("tensors that cannot be read are left out (%d): %s", len(r.skipped), tensor.JoinNames(r.skipped)))
+	if err == nil {
+		c.LeaveOut("tensors that cannot be read", r.skipped)
 	}
 	return c, err
 }

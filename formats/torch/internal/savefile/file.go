@@ -150,8 +150,8 @@ func (f *File) Checkpoint(path string, options Options, closers ...io.Closer) (*
 	f.describe(c)
 	describeStorages(c, len(f.order), users)
 	list.describe(c)
-	note(c, "tensors that cannot be read are left out", skipped)
-	note(c, "tensors in objects of unknown classes are left out", namesOf(list.Hidden))
+	c.LeaveOut("tensors that cannot be read", skipped)
+	c.LeaveOut("tensors in objects of unknown classes", namesOf(list.Hidden))
 	return c, nil
 }
 
@@ -178,12 +178,6 @@ func (f *File) mostBytes() int64 {
 }
 
 // note adds a note about tensors, if there are any.
-func note(c *tensor.Checkpoint, what string, names []string) {
-	if len(names) > 0 {
-		c.Notes = append(c.Notes, fmt.Sprintf("%s (%d): %s", what, len(names), tensor.JoinNames(names)))
-	}
-}
-
 func namesOf(list []Named) (names []string) {
 	for _, n := range list {
 		names = append(names, tensor.QuoteName(n.Name))
