@@ -246,7 +246,7 @@ func TestAloneRecorded(t *testing.T) {
 	check(model.Settings{AttentionWindow: window}, answer, 2, others+matched)
 	check(settingsOf(8, 30, true), "the model that was recorded", 0)
 	rewrite(t, path+".conversion.json", replaced(`"attention_window": 8`, `"attention_window": 64`))
-	check(model.Settings{AttentionWindow: window}, answer+", with attention window 8 as given", 2, others+matched)
+	check(model.Settings{AttentionWindow: window}, answer+", with attention window 8 as given", 2, "made.pt.conversion.json records attention window 64, not 8 as given", others+matched)
 	check(model.Settings{}, "not the model that was recorded", 3,
 		"attention window 64: as made.pt.conversion.json of the checkpoint records, but the recording was made with 8: if it is of this model, that file does not state what the model was made with", others+unproven+because)
 }
