@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -56,7 +57,7 @@ func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, erro
 	}
 	ckpt, err := found[chosen].open()
 	if err != nil {
-		return nil, err
+		return nil, ofNumberedFiles(source, dir, err)
 	}
 	for i, c := range found {
 		if i != chosen {
@@ -178,6 +179,21 @@ func oneOfSeveral(source fs.FS, dir string) error {
 		return tensor.Bad("holds %d checkpoints", len(below)).In(storage.Path(source, dir)).Advise("give one of them: %s", tensor.JoinNames(below))
 	}
 	return nil
+}
+
+// ofNumberedFiles makes the error about the files of a directory one about a training run if they are its steps.
+func ofNumberedFiles(source fs.FS, dir string, err error) error {
+	var bad *FormatError
+	entries, listErr := fs.ReadDir(source, dir)
+	if listErr != nil || !errors.As(err, &bad) || bad.Reason != tensor.SeveralFiles {
+		return err
+	}
+	l := &stepLister{source: source, dir: dir, steps: map[string]Step{}}
+	l.addFiles(entries)
+	if steps := l.sorted(); len(steps) > 1 {
+		bad.Because(ReasonSteps).Advise("give one of those in it, such as the newest, %s", storage.Path(source, path.Join(dir, steps[len(steps)-1].Name)))
+	}
+	return err
 }
 
 // checkpointsBelow returns the paths of the checkpoints among the entries of a directory, in natural order, and whether directories are

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -76,12 +77,7 @@ func Steps(source fs.FS, dir string) ([]Step, error) {
 	if len(l.steps) == 0 {
 		return nil, none
 	}
-	var all []Step
-	for _, s := range l.steps {
-		all = append(all, s)
-	}
-	slices.SortFunc(all, func(a, b Step) int { return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Name, b.Name)) })
-	return all, nil
+	return l.sorted(), nil
 }
 
 // NumberedStep returns the step with a number. None, or several, are a *FormatError.
@@ -135,6 +131,11 @@ type stepLister struct {
 	held   map[string]bool // results of holds
 
 	unfinished map[string]string // of directories that hold no checkpoint yet, why
+}
+
+// sorted returns the steps by number and then by name.
+func (l *stepLister) sorted() []Step {
+	return slices.SortedFunc(maps.Values(l.steps), func(a, b Step) int { return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Name, b.Name)) })
 }
 
 var (

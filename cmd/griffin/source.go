@@ -60,7 +60,7 @@ func settings(c *cli.Context) model.Settings {
 }
 
 func stepFlag() cli.Flag {
-	return &cli.Int64Flag{Name: "step", Value: -1, DefaultText: "newest, but a Trainer's run needs N", Usage: "open step `N` of a training run's directory"}
+	return &cli.Int64Flag{Name: "step", Value: -1, DefaultText: "newest, but a Trainer's run and numbered files need N", Usage: "open step `N` of a training run's directory"}
 }
 
 func weightsFlag() cli.Flag {

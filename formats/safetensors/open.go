@@ -177,7 +177,7 @@ func assemble(shards []*shard) (c *tensor.Checkpoint, err error) {
 	for _, s := range shards {
 		for _, t := range s.tensors {
 			if other := holder[t.Name]; other != nil {
-				return nil, tensor.Bad("tensor is in %s too", other.name).In(s.path).Of(tensor.Clip(t.Name)).
+				return nil, tensor.Bad("tensor is in %s too", other.name).In(s.path).Of(tensor.Clip(t.Name)).Because(tensor.SeveralFiles).
 					Advise("if the files are not shards of one checkpoint, give the path of one of them")
 			}
 			holder[t.Name] = s
