@@ -44,6 +44,8 @@ func (s *Settings) complete(c *Config, m *Model) (string, error) {
 				hint = needsNoSettings
 			case right != nil:
 				hint = fmt.Sprintf("its shapes are those of preset %s, which is taken if none is given", right.Name)
+			case s.AttentionWindow != nil && s.LogitsSoftCap != nil && s.EmbeddingScale != nil:
+				hint = "leave the preset out: all settings are given without it"
 			}
 			return "", &OptionError{Option: "Preset", Problem: fmt.Sprintf("%s is not of preset %s: %s", m.Checkpoint.Path, p.Name, strings.Join(d, "; ")), Hint: hint}
 		}

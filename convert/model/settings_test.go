@@ -131,10 +131,16 @@ func TestContradictedSettings(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		c    Config
+		s    Settings
 		hint string
-	}{{published, "its shapes are those of preset 2b, which is taken if none is given"}, {tinyConfig, ""}} {
+	}{
+		{published, Settings{}, "its shapes are those of preset 2b, which is taken if none is given"},
+		{tinyConfig, Settings{LogitsSoftCap: ptr(30.0)}, ""},
+		{tinyConfig, tinySettings, "leave the preset out: all settings are given without it"},
+	} {
 		var bad *OptionError
-		_, err := (&Settings{Preset: "9b"}).complete(&tt.c, &Model{Family: Griffin, Checkpoint: &tensor.Checkpoint{Path: "a.pt"}})
+		tt.s.Preset = "9b"
+		_, err := tt.s.complete(&tt.c, &Model{Family: Griffin, Checkpoint: &tensor.Checkpoint{Path: "a.pt"}})
 		if !errors.As(err, &bad) || bad.Hint != tt.hint {
 			t.Errorf("%+v, want %q", err, tt.hint)
 		}
