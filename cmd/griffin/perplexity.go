@@ -15,7 +15,6 @@ import (
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
-	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -203,7 +202,7 @@ func openScored(c *cli.Context, i int) (m *runtime.Model, own, err error) {
 		o.Name = c.String("model")
 		checkpoint, err = openSource(c, c.Args().Get(i))
 	} else {
-		checkpoint, err = formats.Open(c.Args().Get(i), formats.Options{})
+		checkpoint, err = openOther(c, c.Args().Get(i))
 	}
 	if err != nil {
 		return nil, nil, err

@@ -134,6 +134,23 @@ func openSource(c *cli.Context, path string) (*tensor.Checkpoint, error) {
 	return formats.Open(path, o)
 }
 
+// openOther opens the checkpoint at the second path of a command whose --step is for the first.
+func openOther(c *cli.Context, path string) (*tensor.Checkpoint, error) {
+	checkpoint, err := formats.Open(path, formats.Options{})
+	var bad *tensor.FormatError
+	if !errors.As(err, &bad) || bad.Reason != formats.ReasonSteps {
+		return checkpoint, err
+	}
+	bad.Because("") // whose hint names --step
+	if step, _ := stepOption(c, "step"); step != nil {
+		if same, err := formats.Open(path, formats.Options{Step: step}); err == nil {
+			defer same.Close()
+			bad.Advise("--step is for the first path; give that step of the second, %s", same.Path)
+		}
+	}
+	return nil, err
+}
+
 // openModel opens a checkpoint and the model in it, with the settings that the flags give.
 func openModel(c *cli.Context, path string) (*runtime.Model, error) {
 	checkpoint, err := openSource(c, path)

@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
-	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify"
@@ -112,7 +111,7 @@ func verdictOf(c *cli.Context, o verify.Options) (*verify.Verdict, error) {
 	defer source.Close()
 	var converted *tensor.Checkpoint
 	if c.NArg() == 2 {
-		if converted, err = formats.Open(c.Args().Get(1), formats.Options{}); err != nil {
+		if converted, err = openOther(c, c.Args().Get(1)); err != nil {
 			return nil, err
 		}
 		defer converted.Close()
