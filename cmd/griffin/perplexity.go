@@ -140,7 +140,7 @@ func runPerplexity(c *cli.Context) error {
 	for i, path := range c.Args().Slice() {
 		m, own, err := openScored(c, i)
 		if err != nil {
-			return err
+			return withSettingsOfOther(c, i, err)
 		}
 		defer m.Checkpoint.Close()
 		var kept *ownSettings
@@ -218,6 +218,19 @@ func openScored(c *cli.Context, i int) (m *runtime.Model, own, err error) {
 	}
 	noteOverruled(c, m)
 	return m, own, nil
+}
+
+// withSettingsOfOther gives an error about settings that the i-th of two checkpoints lacks those of the other one as the hint.
+func withSettingsOfOther(c *cli.Context, i int, err error) error {
+	if option := (*model.OptionError)(nil); c.NArg() != 2 || !errors.As(err, &option) || len(option.Missing) == 0 {
+		return err
+	}
+	other, _, otherErr := openScored(c, 1-i)
+	if otherErr != nil {
+		return err
+	}
+	defer other.Checkpoint.Close()
+	return usagef("%v", err).advise("add those of %s, if it is the same model: %s", other.Checkpoint.Path, statedFlags(model.SettingsOf(&other.Original)))
 }
 
 // scoring carries out one perplexity command.
