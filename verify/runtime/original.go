@@ -15,7 +15,8 @@ var Original = &Runtime{
 	explain: func(x *explainer) {
 		if len(x.Beyond) > 0 {
 			x.refuses("it cannot compute the model: %s", strings.Join(x.Beyond, "; "))
-			x.wrong()
+		}
+		if x.wrong() {
 			return
 		}
 		does := "no attention: nothing depends on a window"

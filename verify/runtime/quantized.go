@@ -97,7 +97,9 @@ func (d *Directory) stateQuantized(copied *quantized.Copy) {
 func explainQuantized(x *explainer) {
 	does, known := treatments[x.Quantized][x.runtime.Name]
 	switch {
-	case x.Quantized == "" || x.runtime.Name == "original":
+	case x.Quantized == "":
+	case x.runtime.Name == "original":
+		x.refuses("%s", readsNone)
 	case !known:
 		x.reason("what it does with the quant_method %s was not tried", x.Quantized)
 	case does.refuses != "":

@@ -81,6 +81,9 @@ func TestQuantised(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if e := explained[0]; e.Loads != (tt.copied == "base") {
+			t.Errorf("%s: the original: loads %t: %q", tt.copied, e.Loads, e.Reasons)
+		}
 		for i, e := range explained[1:] {
 			first := strings.Join(e.Reasons, "; ")
 			switch {
