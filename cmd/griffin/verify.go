@@ -334,7 +334,7 @@ func explainRuntime(c *cli.Context) error {
 	}
 	var able []string // runtimes that a larger window helps
 	for _, e := range explained {
-		if e.Loads && (e.Runtime == runtime.Transformers5.Name || e.Runtime == runtime.MLX.Name) {
+		if e.Loads && !e.NotCompared && (e.Runtime == runtime.Transformers5.Name || e.Runtime == runtime.MLX.Name) {
 			able = append(able, e.Runtime)
 		}
 	}
@@ -357,6 +357,8 @@ func printExplanations(to io.Writer, all []runtime.Explanation) error {
 		switch {
 		case !e.Loads:
 			loads, diverges = "no", "-"
+		case e.NotCompared:
+			diverges = "not compared"
 		case e.DivergesAt != nil:
 			diverges = fmt.Sprintf("from position %d on", *e.DivergesAt)
 		}

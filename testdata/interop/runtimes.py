@@ -185,7 +185,7 @@ def judge(model, claim, answer, passes):
     if not (claim["loads"] and answer["loads"]):
         yield "diverges_at", "" if claim["diverges_at"] is None else "diverges_at is not null"
         return
-    if model.loads_only:
+    if model.loads_only or claim.get("not_compared"):
         return
     runtime = claim["runtime"]
     exact = is_exact(model, runtime)
@@ -251,7 +251,7 @@ def lies(model, claim, exact):
         lie.update(values)
         return lie
     yield changed(loads=not claim["loads"])
-    if claim["loads"] and not model.loads_only:
+    if claim["loads"] and not model.loads_only and not claim.get("not_compared"):
         for at in {None, (claim["diverges_at"] or 0) + step, max(0, (claim["diverges_at"] or 0) - step)} - {claim["diverges_at"]}:
             yield changed(diverges_at=at)
         if "half" in model.jobs and any(c["prompt"] == "any, in float16" for c in claim["cases"]):

@@ -30,6 +30,7 @@ type Directory struct {
 	Format    string           // of the weights, as tensor.Checkpoint has it
 	Files     []string         // names of the files in it; nil if a file was opened, or nothing is written yet
 
+	uncomputed  bool // the original does not compute the model, which others may have trained: it has no logits to compare with
 	unnamed     bool // the tensors have the names of an original, beside config.json
 	lacksConfig bool // it is a directory without config.json, as nothing loads
 	bare        bool // it is a file without config.json beside it, which may be meant for any directory
@@ -47,6 +48,7 @@ func (m *Model) Directory() (*Directory, error) {
 	c := m.Checkpoint
 	d := &Directory{Original: m.Original, Written: m.Config, Head: len(m.Found.Heads) > 0, ByHead: m.Found.EmbeddedByHead, DType: m.Found.Embedding().DType, Format: c.Format}
 	d.Beyond = model.BeyondOriginal(m.Found, &d.Original)
+	d.uncomputed = len(d.Beyond) > 0
 	for _, t := range slices.Concat(m.Found.Extra, m.Found.Rest) {
 		d.Extra = append(d.Extra, t.Name)
 	}
@@ -112,6 +114,11 @@ func Planned(p *convert.Plan, config []byte) (*Directory, error) {
 		d.Extra = append(d.Extra, p.Dests[i].Name)
 	}
 	d.Beyond = model.BeyondOriginal(p.Source, &d.Original)
+	if p.Source.Layout == model.HuggingFace {
+		stated, err := p.Source.StatedConfig()
+		matched := err == nil && stated != nil && stated.AttentionWindowSize == d.Original.AttentionWindow+1 // a head was trained after a conversion
+		d.uncomputed = len(p.Source.Family.BeyondOriginal(&d.Original)) > 0 || len(d.Beyond) > 0 && !matched
+	}
 	return d, d.read(config)
 }
 

@@ -15,10 +15,11 @@ type Explanation struct {
 	Runtime string `json:"runtime"` // name of the runtime
 	Loads   bool   `json:"loads"`   // it loads the directory
 	// DivergesAt is the first position at which a prompt that is read at once, without cache, gets other logits than the
-	// original's, beyond rounding; nil for never, or if the directory is not loaded.
-	DivergesAt *int     `json:"diverges_at"`
-	Reasons    []string `json:"reasons"` // sentences: why it does not load, where it diverges, what it ignores
-	Cases      []Fact   `json:"cases"`   // what caches, lengths of the prompt and packed rows change
+	// original's, beyond rounding; nil for never, if the directory is not loaded, or if there is nothing to compare with.
+	DivergesAt  *int     `json:"diverges_at"`
+	NotCompared bool     `json:"not_compared,omitempty"` // the original does not compute the model, and it computes what config.json states
+	Reasons     []string `json:"reasons"`                // sentences: why it does not load, where it diverges, what it ignores
+	Cases       []Fact   `json:"cases"`                  // what caches, lengths of the prompt and packed rows change
 }
 
 // Fact says what a runtime does with some prompts.
@@ -116,13 +117,19 @@ func (x *explainer) sees(at int64, format string, args ...any) {
 	x.reason(format, args...)
 }
 
-// wrong reports whether the runtime does not compute this model at all, whatever the prompt, and adds that as the only case.
+// wrong reports whether the runtime does not compute this model at all, whatever the prompt, or the original does not. It adds that as the only case.
 func (x *explainer) wrong() bool {
 	if !x.Loads {
 		x.add("any", "either", "does not load the directory", false)
 		return true
 	}
-	if x.own < 0 {
+	switch {
+	case x.own < 0 && x.uncomputed:
+		x.NotCompared = true
+		x.reason(notCompared)
+		x.add("any", "either", notCompared, false)
+		return true
+	case x.own < 0:
 		return false
 	}
 	cache := "either"
@@ -132,6 +139,8 @@ func (x *explainer) wrong() bool {
 	x.add("any", cache, fmt.Sprintf("diverges from position %d on: %s", x.own, strings.Join(x.Reasons, "; ")), false)
 	return true
 }
+
+const notCompared = "not compared: the original does not compute the model"
 
 // add adds a case.
 func (x *explainer) add(prompt, cache, does string, asOriginal bool) {

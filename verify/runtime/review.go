@@ -13,6 +13,9 @@ import (
 // cannot load the directory or diverges in a prompt that is read at once is a *convert.OptionError, because no configuration mends it.
 func Review(d *Directory, match convert.Runtimes) ([]string, error) {
 	all := Explain(d)
+	if d.uncomputed && match != convert.NoRuntime {
+		return nil, &convert.OptionError{Option: "MatchRuntime", Problem: "the original implementation does not compute the model, and has no logits to match: " + strings.Join(d.Beyond, "; ")}
+	}
 	if match == convert.NoRuntime {
 		return noteTransformers5(all), nil
 	}
