@@ -41,6 +41,9 @@ func (m *Model) Window() *Window {
 	case w.Written == w.Original+1:
 		w.Matches = Transformers5.Name
 		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than the original's window of %d: transformers 5 attends to the same tokens as the original", w.Written, w.Original)
+		if len(m.Found.Family.BeyondOriginal(&m.Original)) > 0 {
+			w.Summary = fmt.Sprintf("attention_window_size is %d, one more than the window of %d, to match an original that does not compute the model; with %d, transformers 5 computes other logits", w.Written, w.Original, w.Original)
+		}
 	case w.Source == Assumed:
 		w.Summary = fmt.Sprintf("attention_window_size is %d, which is taken for the original's window: nothing says whether it is one more, to match transformers 5", w.Written)
 	case w.Source == Contradicted:
