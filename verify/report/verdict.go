@@ -400,13 +400,12 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		}
 		parts = append(parts, fmt.Sprintf("every one of %s elements of %s %s", text.Grouped(w.Elements), text.Count(w.Tensors, "tensor"), how))
 	}
-	for _, l := range v.Logits {
-		matches := "matches"
+	if len(v.Logits) > 0 {
+		l, matches := v.Logits[0], "matches"
 		if len(v.Logits) == 1 && verify.LogitsOfSide(v) {
 			matches = "matches the " + verify.OfSide(v, l)
 		}
 		parts = append(parts, fmt.Sprintf("what %s computed %s within rounding", l.Implementation, matches))
-		break
 	}
 	s := strings.Join(parts, ", and ")
 	if s == "" {
