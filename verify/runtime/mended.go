@@ -42,6 +42,7 @@ func (m *Model) Mended(p *convert.Plan, wrong []string, original *model.Config) 
 	n = *n.WithOriginal(original.AttentionWindow, original.LogitsSoftCap, m.Evidence)
 	mended.Original, mended.DType = n.Original, p.Dests[p.Embedding].DType
 	mended.Beyond = model.BeyondOriginal(m.Found, &mended.Original)
+	mended.uncomputed = len(mended.Beyond) > 0
 	mended.Extra = nil
 	for _, i := range p.Extra {
 		mended.Extra = append(mended.Extra, p.Dests[i].Name)
