@@ -30,8 +30,8 @@ func (s Semantics) reach(window int) int {
 	}
 }
 
-// WindowFull returns the first position of a document of which attention with a window does not see all tokens before it, 0
-// if it sees all wherever it is.
+// WindowFull returns the first position of a document from which attention with a window no longer sees every earlier token;
+// 0 if it sees them from every position.
 func (s Semantics) WindowFull(window int) int { return s.reach(window) + 1 }
 
 // advance moves the rows forward over the positions [rows, length] of a pass, and returns the mask

@@ -51,7 +51,8 @@ func replaced(from, to string) func([]byte) []byte {
 	return func(text []byte) []byte { return bytes.Replace(text, []byte(from), []byte(to), 1) }
 }
 
-// A checkpoint alone that is not as its conversion.json records says so, though it computes what was recorded; one that was not changed says nothing.
+// A single checkpoint whose tensors have other digests than its conversion.json records gets a note, even if its logits match the recording. One that
+// was not changed gets none.
 func TestChangedAlone(t *testing.T) {
 	c := cases.Open(t, "tiny-griffin")
 	_, hf := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})

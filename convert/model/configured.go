@@ -106,7 +106,7 @@ func (r *Configured) statedOrigins() Origins {
 	return o
 }
 
-// completedOrigins returns the origins of settings without a config.json, of which some are given.
+// completedOrigins returns where each setting comes from where there is no config.json. given are those of the caller.
 func (r *Configured) completedOrigins(given Settings) Origins {
 	origin := func(name string, isGiven bool) string {
 		switch {

@@ -69,7 +69,7 @@ func (d configs) compareFields(a, b *sideConfig) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		x, inA := a.fields[name]
 		y, inB := b.fields[name]
-		refusedA, isRefusedA := a.refused[name] // if only one version of transformers refuses how the value is written, a note says so
+		refusedA, isRefusedA := a.refused[name] // by transformers; where only one version refuses a value, a note says so
 		refusedB, isRefusedB := b.refused[name]
 		if d.copies.differ() && isQuantization(name) || inA && inB && isSame(name, x, y) && refusedA.Always() == refusedB.Always() || !inA && !a.complete || !inB && !b.complete {
 			continue

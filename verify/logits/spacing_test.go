@@ -55,7 +55,7 @@ func TestNextError(t *testing.T) {
 	}
 }
 
-// An error may be the next number beyond the largest of the runs, of which no other has to be that large.
+// A token's error may be one number further than the largest error of the runs at that token.
 func TestLimits(t *testing.T) {
 	s := newSiteErrors("logits", false, 2, 3)
 	s.spacings[0], s.spacings[1] = spacing{0.5, 4}, spacing{0, 4}

@@ -41,7 +41,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// TestAnyRank opens the checkpoint by the file of each rank, of which it has the path.
+// TestAnyRank opens the checkpoint once by the file of each rank. Its path is that of the file that was opened.
 func TestAnyRank(t *testing.T) {
 	files, _ := filepath.Glob("testdata/tensor-parallel/model_*.pt")
 	for _, file := range files {
