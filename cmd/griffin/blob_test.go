@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -27,7 +28,9 @@ func registerBlob(ctx context.Context) {
 		}
 		return b
 	}
-	o := bucket.Options{Pool: remote.NewPool(ctx, remote.Options{})}
+	o := bucket.Options{Pool: remote.NewPool(ctx, remote.Options{Notice: func(address, text string) {
+		fmt.Fprintf(os.Stderr, "griffin: %s: %s\n", address, text)
+	}})}
 	split := func(address string) (name, key string) {
 		address, _, _ = strings.Cut(strings.TrimPrefix(address, "blob://"), "?")
 		name, key, _ = strings.Cut(address, "/")
