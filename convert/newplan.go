@@ -93,6 +93,14 @@ type planner struct {
 	unscaled   *tensor.Tensor    // the output head, if it replaces the embedding of a model that does not scale it
 }
 
+// assumedFrom says of the attention window why it may not be the original's, by whether the source is a Hugging Face directory.
+var assumedFrom = map[bool]string{
+	true: "of the source's config.json is taken for the original's: nothing says whether it is one more, to match transformers 5; " +
+		"the conversion.json of the directory that it was saved from would say it, beside config.json",
+	false: "is recorded in the source's conversion.json as that of a config.json: nothing said whether it was one more than the original's, to match transformers 5; " +
+		"if it was, give the original's",
+}
+
 // configure completes p.Config as far as the destination needs it.
 func (p *planner) configure() error {
 	m := p.Source
@@ -106,7 +114,10 @@ func (p *planner) configure() error {
 	}
 	p.configured, p.SettingsKnown, p.SettingsRecorded = configured, true, configured.Recorded
 	p.SettingsOrigins = configured.Origins
-	p.Config, p.Preset = configured.Original, configured.Preset
+	p.Config, p.Preset, p.WindowAssumed = configured.Original, configured.Preset, configured.WindowAssumed
+	if p.WindowAssumed && len(m.Family.BeyondOriginal(&p.Config)) == 0 {
+		p.note(WindowNote, "attention window %d %s", p.Config.AttentionWindow, assumedFrom[m.Layout == model.HuggingFace])
+	}
 	if configured.Overruled != "" {
 		p.note(OtherNote, "%s", configured.Overruled)
 	}

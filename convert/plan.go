@@ -32,6 +32,8 @@ type Plan struct {
 
 	SettingsOrigins model.Origins // if SettingsKnown
 
+	WindowAssumed bool // as model.Configured has it
+
 	HF *manifest.HuggingFace // how config.json expresses Config; nil unless Layout is HuggingFace
 
 	Embedding int              // index into Dests
@@ -57,7 +59,7 @@ type NoteKind uint8
 // The kinds of notes.
 const (
 	OtherNote     NoteKind = iota
-	WindowNote             // attention_window_size is not the model's window, to match a runtime
+	WindowNote             // attention_window_size is not the model's window, to match a runtime, or may not be
 	ExtraKeptNote          // tensors that are not parameters of the family are kept
 	TypesNote              // what Plan.SeveralTypes says
 	HeadNote               // the original implementations do not compute with the output head
@@ -106,7 +108,7 @@ func (p *Plan) settings() *manifest.Settings {
 	if !p.SettingsKnown {
 		return nil
 	}
-	return &manifest.Settings{Preset: p.Preset, AttentionWindow: p.Config.AttentionWindow,
+	return &manifest.Settings{Preset: p.Preset, AttentionWindow: p.Config.AttentionWindow, WindowAssumed: p.WindowAssumed,
 		LogitsSoftCap: manifest.Float(p.Config.LogitsSoftCap), EmbeddingScale: p.Config.EmbeddingScale}
 }
 

@@ -95,6 +95,8 @@ func (r *run) recordedOriginal(source *runtime.Model) *runtime.Model {
 	evidence := runtime.FromManifest
 	if r.record.Settings.AttentionWindow != source.Original.AttentionWindow {
 		evidence = runtime.Contradicted
+	} else if r.record.Settings.WindowAssumed {
+		return source
 	}
 	return source.WithOriginal(source.Original.AttentionWindow, source.Original.LogitsSoftCap, evidence)
 }
@@ -109,7 +111,7 @@ func (c *computation) windowBeside(w *runtime.Window) *runtime.Window {
 		return w.For(c.source.Original.AttentionWindow)
 	case w.Source == runtime.FromFixture:
 		return w
-	case record.Record != nil && record.Settings != nil && record.Layout == c.run.plan.Layout.String() && recordedWindow(record.Record) == w.Written:
+	case record.Record != nil && record.Settings != nil && !record.Settings.WindowAssumed && record.Layout == c.run.plan.Layout.String() && recordedWindow(record.Record) == w.Written:
 		beside.Source, beside.Original, beside.Matches = runtime.FromManifest, record.Settings.AttentionWindow, ""
 		if beside.Original < w.Written {
 			beside.Matches = runtime.Transformers5.Name
@@ -140,8 +142,11 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 		return m, err
 	}
 	evidence := runtime.FromSource
-	if source.Found.Layout == model.HuggingFace {
+	switch {
+	case source.Found.Layout == model.HuggingFace:
 		evidence = source.Evidence
+	case r.plan.WindowAssumed:
+		evidence = runtime.Assumed
 	}
 	// What config.json has instead of the window, the window + 1 or a soft cap for none is a finding of the configuration;
 	// the original is run with it too.

@@ -101,17 +101,24 @@ func TestWindowsOfTwoDirectories(t *testing.T) {
 func TestWindowOfRecordedOriginal(t *testing.T) {
 	_, source := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
 	remove(t, source, manifest.Name)
+	const taken = "attention_window_size is 8, which is taken for the original's window: nothing says whether it is one more, to match transformers 5"
+	given := settingsOf(8, 30, true) // with which the conversion is made
 	for _, tt := range []struct {
 		to       convert.Target
+		given    model.Settings
 		from, is string // in the record; "" for no record
 		summary  string
 	}{
-		{convert.ToTorch, "x", "x", "attention_window_size is 8, the original's window"},
-		{convert.ToOrbax, "x", "x", "attention_window_size is 8, the original's window"},
-		{convert.ToHF, `"attention_window": 8`, `"attention_window": 7`, "attention_window_size is 8, which is taken for the original's window; conversion.json records another"},
-		{convert.ToOrbax, `"attention_window": 8`, `"attention_window": 7`, "attention_window_size is 8, which is taken for the original's window; conversion.json records another"},
-		{convert.ToOrbax, "\n  \"layout\": \"", "\n  \"layout\": \"another ", "attention_window_size is 8, which is taken for the original's window: nothing says whether it is one more, to match transformers 5"},
-		{convert.ToOrbax, "", "", "attention_window_size is 8, which is taken for the original's window: nothing says whether it is one more, to match transformers 5"},
+		{convert.ToTorch, given, "x", "x", "attention_window_size is 8, the original's window"},
+		{convert.ToTorch, model.Settings{}, "x", "x", taken},
+		{convert.ToOrbax, given, "x", "x", "attention_window_size is 8, the original's window"},
+		{convert.ToOrbax, model.Settings{}, "x", "x", taken},
+		{convert.ToHF, model.Settings{}, "x", "x", taken},
+		{convert.ToHF, given, "x", "x", "attention_window_size is 8, the original's window"},
+		{convert.ToHF, model.Settings{}, `"attention_window": 8`, `"attention_window": 7`, "attention_window_size is 8, which is taken for the original's window; conversion.json records another"},
+		{convert.ToOrbax, model.Settings{}, `"attention_window": 8`, `"attention_window": 7`, "attention_window_size is 8, which is taken for the original's window; conversion.json records another"},
+		{convert.ToOrbax, model.Settings{}, "\n  \"layout\": \"", "\n  \"layout\": \"another ", taken},
+		{convert.ToOrbax, model.Settings{}, "", "", taken},
 	} {
 		converted := filepath.Join(t.TempDir(), "made")
 		c, err := formats.Open(source, formats.Options{})
@@ -119,7 +126,7 @@ func TestWindowOfRecordedOriginal(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if _, err := convert.Convert(t.Context(), c, converted, convert.Options{To: tt.to}); err != nil {
+		if _, err := convert.Convert(t.Context(), c, converted, convert.Options{To: tt.to, Settings: tt.given}); err != nil {
 			t.Fatal(err)
 		}
 		record := filepath.Join(converted, manifest.Name)

@@ -339,11 +339,14 @@ func explainRuntime(c *cli.Context) error {
 		}
 	}
 	if w := m.Original.AttentionWindow; m.Quantized == nil && m.Config.Has(model.Attention) && m.Config.AttentionWindow == w && len(able) > 0 {
-		verb := "attends"
+		verb, condition := "attends", ""
 		if len(able) > 1 {
 			verb = "attend"
 		}
-		fmt.Fprintf(c.App.Writer, "\ngriffin convert --match-runtime transformers5 writes attention_window_size %d, with which %s %s to the same tokens as the original\n", w+1, strings.Join(able, " and "), verb)
+		if m.Evidence == runtime.Assumed && m.Found.Layout == model.HuggingFace {
+			condition = fmt.Sprintf("if %d is the original's attention window, ", w)
+		}
+		fmt.Fprintf(c.App.Writer, "\n%sgriffin convert --match-runtime transformers5 writes attention_window_size %d, with which %s %s to the same tokens as the original\n", condition, w+1, strings.Join(able, " and "), verb)
 	}
 	return nil
 }

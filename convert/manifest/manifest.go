@@ -67,7 +67,8 @@ type FileVersion struct {
 type Settings struct {
 	Preset          string `json:"preset,omitempty"`
 	AttentionWindow int64  `json:"attention_window"`
-	LogitsSoftCap   Float  `json:"logits_soft_cap"` // 0 for none
+	WindowAssumed   bool   `json:"attention_window_assumed,omitempty"` // AttentionWindow is that of a config.json, and nothing said whether it was one more, to match a runtime
+	LogitsSoftCap   Float  `json:"logits_soft_cap"`                    // 0 for none
 	EmbeddingScale  bool   `json:"embedding_scale"`
 }
 

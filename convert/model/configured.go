@@ -31,6 +31,10 @@ type Configured struct {
 	// Overruled says which of the settings that were given are not those that the conversion.json of an original has, "" if none.
 	Overruled string
 
+	// WindowAssumed reports whether Original.AttentionWindow is the window of a config.json, and nothing says whether that is one more, to match a
+	// runtime.
+	WindowAssumed bool
+
 	// Form is how a Hugging Face directory expresses the model, as its conversion.json records it; nil
 	// if there is no record.
 	Form *manifest.HuggingFace
@@ -75,6 +79,7 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 				return nil, err
 			}
 			r.Origins = r.statedOrigins()
+			r.WindowAssumed = s.AttentionWindow == nil && s.Preset == "" && r.Config.Has(Attention) && !r.windowKnown()
 			return r, nil
 		}
 	}
@@ -87,9 +92,26 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 		return nil, m.withoutSettings(err)
 	}
 	r.Original, r.Origins = r.Config, r.completedOrigins(s)
+	r.WindowAssumed = slices.Contains(r.Recorded, "attention_window") && settingsRecord(m).WindowAssumed
 	r.Overruled = overruled(m, &r.Config)
 	r.setScale()
 	return r, nil
+}
+
+// windowKnown reports whether the window of a config.json is known to be that of the original, or one more: the conversion.json beside it says it,
+// or it is that of the preset with the model's shapes.
+func (r *Configured) windowKnown() bool {
+	record, _, err := r.Model.Manifest()
+	if err == nil && record != nil && record.Settings != nil && record.Settings.AttentionWindow == r.Original.AttentionWindow {
+		return !record.Settings.WindowAssumed
+	}
+	return r.HasPresetWindow()
+}
+
+// HasPresetWindow reports whether a preset has the model's shapes and the attention window that the checkpoint states.
+func (r *Configured) HasPresetWindow() bool {
+	p := r.Model.Family.PresetByShape(&r.Config)
+	return p != nil && p.Config.AttentionWindow == r.Config.AttentionWindow
 }
 
 // statedOrigins returns the origins of settings that a config.json states, or the conversion.json beside it.

@@ -270,3 +270,34 @@ func TestReadForm(t *testing.T) {
 		t.Error("2^40 is a soft cap of float32")
 	}
 }
+
+// The window of a config.json may be one more than the original's, unless the record beside it, the shapes of a preset or the caller say it.
+func TestWindowAssumed(t *testing.T) {
+	preset := Griffin.Preset("2b").Config
+	record := func(s manifest.Settings) *manifest.Record {
+		return &manifest.Record{Head: manifest.Head{Layout: "huggingface", Settings: &s}}
+	}
+	for _, tt := range []struct {
+		name   string
+		window int64 // of config.json
+		record *manifest.Record
+		width  int64
+		known  bool
+	}{
+		{"no record", 9, nil, 32, false},
+		{"recorded", 9, record(manifest.Settings{AttentionWindow: 9}), 32, true},
+		{"recorded as assumed", 9, record(manifest.Settings{AttentionWindow: 9, WindowAssumed: true}), 32, false},
+		{"edited since", 9, record(manifest.Settings{AttentionWindow: 8}), 32, false},
+		{"no settings", 9, &manifest.Record{}, 32, false},
+		{"preset", 2048, nil, preset.Width, true},
+		{"preset, one more", 2049, nil, preset.Width, false},
+		{"window of a preset in another width", 2048, nil, preset.Width + 1, false},
+	} {
+		c := preset
+		c.Width, c.AttentionWindow = tt.width, tt.window
+		r := &Configured{Model: &Model{Family: Griffin, Layout: HuggingFace, files: filesWith(tt.record, nil)}, Config: c, Original: c}
+		if got := r.windowKnown(); got != tt.known {
+			t.Errorf("%s: known %t", tt.name, got)
+		}
+	}
+}

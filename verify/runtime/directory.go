@@ -30,6 +30,7 @@ type Directory struct {
 	Format    string           // of the weights, as tensor.Checkpoint has it
 	Files     []string         // names of the files in it; nil if a file was opened, or nothing is written yet
 
+	assumed     bool // the attention window of the original is, as a plan has it
 	uncomputed  bool // the original does not compute the model, which others may have trained: it has no logits to compare with
 	unnamed     bool // the tensors have the names of an original, beside config.json
 	lacksConfig bool // it is a directory without config.json, as nothing loads
@@ -113,7 +114,7 @@ func Planned(p *convert.Plan, config []byte) (*Directory, error) {
 	for _, i := range p.Extra {
 		d.Extra = append(d.Extra, p.Dests[i].Name)
 	}
-	d.Beyond = model.BeyondOriginal(p.Source, &d.Original)
+	d.Beyond, d.assumed = model.BeyondOriginal(p.Source, &d.Original), p.WindowAssumed
 	if p.Source.Layout == model.HuggingFace {
 		stated, err := p.Source.StatedConfig()
 		matched := err == nil && stated != nil && stated.AttentionWindowSize == d.Original.AttentionWindow+1 // a head was trained after a conversion

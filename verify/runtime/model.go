@@ -79,9 +79,15 @@ func New(found *model.Model, s model.Settings) (*Model, error) {
 		}
 		if record != nil && record.Settings != nil && err == nil {
 			evidence = FromManifest
-			if record.Settings.AttentionWindow != configured.Original.AttentionWindow {
+			switch known := record.Settings; {
+			case known.AttentionWindow != configured.Original.AttentionWindow:
 				evidence = Contradicted
+			case known.WindowAssumed:
+				evidence = Assumed
 			}
+		}
+		if evidence == Assumed && configured.HasPresetWindow() {
+			evidence = FromPreset
 		}
 	}
 	m = m.WithOriginal(configured.Original.AttentionWindow, configured.Original.LogitsSoftCap, evidence)

@@ -17,7 +17,7 @@ func Review(d *Directory, match convert.Runtimes) ([]string, error) {
 		return nil, &convert.OptionError{Option: "MatchRuntime", Problem: "the original implementation does not compute the model, and has no logits to match: " + strings.Join(d.Beyond, "; ")}
 	}
 	if match == convert.NoRuntime {
-		return noteTransformers5(all), nil
+		return noteTransformers5(d, all), nil
 	}
 	if err := checkMatch(d, all, match); err != nil {
 		return nil, err
@@ -28,11 +28,11 @@ func Review(d *Directory, match convert.Runtimes) ([]string, error) {
 		switch {
 		case e.Runtime == Original.Name:
 		case slices.Contains(match.Names(), e.Runtime):
-			notes = append(notes, title+" computes the logits of the original at every position, apart from rounding"+e.remains())
+			notes = append(notes, d.ifAssumed()+title+" computes the logits of the original at every position, apart from rounding"+e.remains())
 		case !e.Loads:
 			notes = append(notes, fmt.Sprintf("%s does not load the directory: %s", title, strings.Join(e.Reasons, "; ")))
 		case e.DivergesAt != nil:
-			notes = append(notes, fmt.Sprintf("%s loads the directory and diverges from the original from position %d on: %s", title, *e.DivergesAt, strings.Join(e.Reasons, "; ")))
+			notes = append(notes, fmt.Sprintf(d.ifAssumed()+"%s loads the directory and diverges from the original from position %d on: %s", title, *e.DivergesAt, strings.Join(e.Reasons, "; ")))
 		}
 	}
 	return notes, nil
@@ -72,11 +72,19 @@ func (e *Explanation) remains() string {
 	return "; what remains: " + strings.Join(cases, "; ")
 }
 
+// ifAssumed begins a sentence that is true only if the attention window is that of the original.
+func (d *Directory) ifAssumed() string {
+	if d.assumed {
+		return fmt.Sprintf("if %d is the original's attention window, ", d.Original.AttentionWindow)
+	}
+	return ""
+}
+
 // noteTransformers5 says where transformers 5 diverges.
-func noteTransformers5(all []Explanation) []string {
+func noteTransformers5(d *Directory, all []Explanation) []string {
 	i := slices.IndexFunc(all, func(e Explanation) bool { return e.Runtime == Transformers5.Name })
 	if e := all[i]; e.Loads && e.DivergesAt != nil {
-		return []string{fmt.Sprintf("transformers 5 diverges from the original from position %d on: %s", *e.DivergesAt, strings.Join(e.Reasons, "; "))}
+		return []string{fmt.Sprintf(d.ifAssumed()+"transformers 5 diverges from the original from position %d on: %s", *e.DivergesAt, strings.Join(e.Reasons, "; "))}
 	}
 	return nil
 }

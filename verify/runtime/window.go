@@ -15,6 +15,7 @@ const (
 	FromSource   Evidence = "source"          // of the checkpoint that the directory was converted from
 	FromManifest Evidence = "conversion.json" // manifest.Name, the record of the conversion
 	FromFixture  Evidence = "fixture"         // what the original computed
+	FromPreset   Evidence = "preset"          // of the preset with the model's shapes
 	Assumed      Evidence = "assumed"         // it is not known
 	Contradicted Evidence = "contradicted"    // it is taken from config.json, and the record of the conversion, the recording or the caller has another
 )
@@ -38,6 +39,9 @@ func (m *Model) Window() *Window {
 	}
 	w := &Window{Written: m.Config.AttentionWindow, Original: m.Original.AttentionWindow, Source: m.Evidence}
 	switch {
+	case w.Written == w.Original+1 && w.Source == Assumed:
+		w.Matches = Transformers5.Name
+		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than %d, which is taken for the original's window: nothing says whether that is one more already, to match transformers 5", w.Written, w.Original)
 	case w.Written == w.Original+1:
 		w.Matches = Transformers5.Name
 		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than the original's window of %d: transformers 5 attends to the same tokens as the original", w.Written, w.Original)
