@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -111,7 +112,7 @@ func (c *computation) windowBeside(w *runtime.Window) *runtime.Window {
 		return w.For(c.source.Original.AttentionWindow)
 	case w.Source == runtime.FromFixture:
 		return w
-	case record.Record != nil && record.Settings != nil && !record.Settings.WindowAssumed && record.Layout == c.run.plan.Layout.String() && recordedWindow(record.Record) == w.Written:
+	case record.Record != nil && record.Settings != nil && !record.Settings.WindowAssumed && record.Layout == c.run.plan.Layout.String() && statement.RecordedWindow(record.Record) == w.Written:
 		beside.Source, beside.Original, beside.Matches = runtime.FromManifest, record.Settings.AttentionWindow, ""
 		if beside.Original < w.Written {
 			beside.Matches = runtime.Transformers5.Name

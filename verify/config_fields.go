@@ -16,6 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 )
 
 // configField is a field of config.json with the value that it should have.
@@ -133,7 +134,7 @@ func statedWindow(source *model.Model) int64 {
 	if source.Layout != model.HuggingFace {
 		return 0
 	}
-	return writtenWindow(source.Checkpoint)
+	return statement.Window(source.Checkpoint)
 }
 
 // windowEffect returns what wrong values of the attention window would do. stated is the one in the config.json of the source, 0 if it has none.

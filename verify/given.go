@@ -9,12 +9,11 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -83,12 +82,12 @@ func replaceGiven(ctx context.Context, r *run) error {
 		return nil // settings are missing, as planning says
 	}
 	given, preset, s := configured.Original, r.given.Preset != "", model.SettingsOf(&configured.Original)
-	found, err := foundSettings(ctx, r, &given)
+	found, err := statement.Of(ctx, r.convertedModel, &given, r.trust == trustWritten)
 	if err != nil {
 		return err
 	}
 	replace := func(name logits.SettingName, was, is any, take func()) {
-		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), "conversion", found.files})
+		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), "conversion", found.Files})
 		take()
 	}
 	if w := found.AttentionWindow; w != nil && *w != given.AttentionWindow && (preset || r.given.AttentionWindow != nil) && given.Has(model.Attention) {
@@ -106,96 +105,6 @@ func replaceGiven(ctx context.Context, r *run) error {
 	return nil
 }
 
-// found has the settings that files of a conversion state.
-type found struct {
-	model.Settings
-	files []string // that have all of them
-}
-
-// foundSettings returns the settings that the files of the conversion state, without those in which its files contradict each other: then one of
-// them was changed. given are those that were given.
-func foundSettings(ctx context.Context, r *run, given *model.Config) (*found, error) {
-	stated, err := r.convertedModel.StatedConfig()
-	if err != nil {
-		return &found{}, nil
-	}
-	if r.record.Record == nil || r.record.Settings == nil {
-		return statedSettings(ctx, r, stated, given)
-	}
-	known := *r.record.Settings
-	softCap := float64(known.LogitsSoftCap)
-	if r.record.Layout != r.convertedModel.Layout.String() || !inRange(&known) {
-		return &found{}, nil
-	}
-	f := &found{model.Settings{AttentionWindow: &known.AttentionWindow, LogitsSoftCap: &softCap, EmbeddingScale: &known.EmbeddingScale}, []string{manifest.Name}}
-	if stated == nil {
-		return f, nil
-	}
-	f.files = append(f.files, hfconfig.Name)
-	if stated.AttentionWindowSize != recordedWindow(r.record.Record) {
-		f.AttentionWindow = nil
-	}
-	if statedSoftCap(stated, r.convertedModel) != softCap {
-		f.LogitsSoftCap = nil
-	}
-	if stated.TieWordEmbeddings != known.EmbeddingScale {
-		f.EmbeddingScale = nil
-	}
-	return f, nil
-}
-
-// statedSettings returns the settings that the config.json of a conversion without a conversion.json has. A field that is not there states nothing.
-// What it says of the head says only how embeddings are scaled if the tensors agree.
-func statedSettings(ctx context.Context, r *run, stated *hfconfig.Config, given *model.Config) (*found, error) {
-	f, m := &found{files: []string{hfconfig.Name}}, r.convertedModel
-	if stated == nil {
-		return f, nil
-	}
-	fields, err := hfconfig.Fields(r.converted.Source, r.converted.Beside(hfconfig.Name))
-	if err != nil {
-		return f, nil
-	}
-	if w := stated.AttentionWindowSize; w > 0 && w == writtenWindow(r.converted) && (w != given.AttentionWindow+1 || r.trust == trustWritten) { // one more is to match transformers 5
-		f.AttentionWindow = &w
-	}
-	if x := statedSoftCap(stated, m); fields["logits_soft_cap"] != nil && stated.LogitsSoftCap > 0 {
-		f.LogitsSoftCap = &x
-	}
-	isScaled := true
-	switch hasHead := len(m.Heads) > 0; {
-	case stated.TieWordEmbeddings && !hasHead:
-		f.EmbeddingScale = &isScaled
-	case !stated.TieWordEmbeddings && hasHead && given.EmbeddingScale:
-		opened, err := model.Open(ctx, m.Checkpoint, model.Options{KeepExtra: true}) // compares the head with the embedding
-		if err != nil && ctx.Err() != nil {
-			return nil, err
-		}
-		if isScaled = false; err == nil && opened.HeadRelation == model.UnscaledHead {
-			f.EmbeddingScale = &isScaled
-		}
-	}
-	return f, nil
-}
-
-// recordedWindow is the attention_window_size that a config.json should have, as a record says.
-func recordedWindow(record *manifest.Record) int64 {
-	window := record.Settings.AttentionWindow
-	if form := record.HuggingFace; form != nil {
-		if set, err := convert.ParseRuntimes(form.MatchRuntime); err == nil && set&(convert.Transformers5|convert.MLX) != 0 {
-			window++
-		}
-	}
-	return window
-}
-
-// statedSoftCap is the soft cap of a config.json, 0 for one that stands for none.
-func statedSoftCap(stated *hfconfig.Config, m *model.Model) float64 {
-	if e := m.Embedding(); e != nil && huggingface.IsNoSoftCap(stated.LogitsSoftCap, e.DType) {
-		return 0
-	}
-	return stated.LogitsSoftCap
-}
-
 // nextTrust returns what another run should trust, because the recording shows that this one trusted what is wrong.
 func nextTrust(r *run) trust {
 	blames := func(l *logits.Result, names func(s *logits.Setting) bool) bool {
@@ -210,7 +119,7 @@ func nextTrust(r *run) trust {
 		return trustGiven
 	}
 	written := func(s *logits.Setting) bool {
-		return s.Name == logits.WindowSetting && s.Given && s.Recorded == fmt.Sprint(writtenWindow(r.converted))
+		return s.Name == logits.WindowSetting && s.Given && s.Recorded == fmt.Sprint(statement.Window(r.converted))
 	}
 	if r.trust == trustConversion && r.converted != nil && r.record.Record == nil && slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool { return blames(l, written) }) {
 		return trustWritten
@@ -228,7 +137,7 @@ func windowAgrees(r *run, l *logits.Result, s *logits.Setting) bool {
 	stated := []int64{}
 	if r.record.Record != nil && r.record.Settings != nil {
 		stated = append(stated, r.record.Settings.AttentionWindow)
-	} else if w := writtenWindow(r.converted); w > 0 {
+	} else if w := statement.Window(r.converted); w > 0 {
 		stated = append(stated, w, w-1)
 	}
 	return slices.Contains(stated, recorded) || l.Semantics != reference.Original.String() && slices.Contains(stated, recorded-1)
@@ -271,7 +180,7 @@ func conversionStates(r *run) func(*logits.Setting) bool {
 			return true
 		}
 		stated, err := r.convertedModel.StatedConfig()
-		if stated != nil && s.Name == logits.WindowSetting && fmt.Sprint(writtenWindow(r.converted)-1) == s.Recorded {
+		if stated != nil && s.Name == logits.WindowSetting && fmt.Sprint(statement.Window(r.converted)-1) == s.Recorded {
 			return false
 		}
 		return stated != nil || err != nil
@@ -483,7 +392,7 @@ func onlyGivenWindow(r *run) []string {
 		return nil
 	}
 	given := r.plan.Config.AttentionWindow
-	if writtenWindow(r.converted) != given+1 {
+	if statement.Window(r.converted) != given+1 {
 		return nil
 	}
 	return onlyGiven(r.sourceModel, model.Settings{AttentionWindow: &given})

@@ -19,6 +19,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
+	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
@@ -59,7 +60,7 @@ func (r *run) checkManifests() error {
 	if len(c.doubted) > 0 {
 		r.verdict.Notes = append(r.verdict.Notes, strings.Join(c.doubted, "; ")+": if what was given is wrong, the checkpoint need not be")
 	}
-	c.checkForm(r.plan, writtenWindow(r.converted))
+	c.checkForm(r.plan, statement.Window(r.converted))
 	if err := c.checkDigests(r.verdict.Weights.Converted, r.verdict.Weights, false); err != nil {
 		return err
 	}

@@ -1,16 +1,14 @@
 package verify
 
 import (
-	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
-	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
+	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
@@ -25,9 +23,9 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 	}
 	seen := o
 	if plain.HF != nil && plain.Config.Has(model.Attention) {
-		window, written := plain.Config.AttentionWindow, writtenWindow(converted)
-		if written == window+1 && (hasRecord(found) || !otherWindow(source, converted)) || written != window && wasMatched(found, window) {
-			seen.MatchRuntime = recordedMatch(found)
+		window, written := plain.Config.AttentionWindow, statement.Window(converted)
+		if written == window+1 && (statement.HasRecord(found) || !otherWindow(source, converted)) || written != window && statement.WasMatched(found, window) {
+			seen.MatchRuntime = statement.Match(found)
 		}
 	}
 	isKept := func(extra int) bool { return converted.Tensor(plain.Dests[extra].Name) != nil }
@@ -46,38 +44,7 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 // otherWindow reports whether two checkpoints have a config.json each, and other windows in them. Without a conversion.json, nothing says that they
 // mean the same.
 func otherWindow(source *model.Model, converted *tensor.Checkpoint) bool {
-	return source.Layout == model.HuggingFace && statedWindow(source) != writtenWindow(converted)
-}
-
-// hasRecord reports whether a model has a conversion.json that can be read.
-func hasRecord(found *model.Model) bool {
-	if found == nil {
-		return false
-	}
-	record, _, err := found.Manifest()
-	return err == nil && record != nil
-}
-
-// wasMatched reports whether the conversion.json of a model records that its directory was written with one more than that window.
-func wasMatched(found *model.Model, window int64) bool {
-	if !hasRecord(found) {
-		return false
-	}
-	record, _, _ := found.Manifest()
-	return record.Settings != nil && record.Settings.AttentionWindow == window && recordedWindow(record) == window+1
-}
-
-// recordedMatch returns the runtimes that a directory whose window is one larger was written to match, as its conversion.json has
-// them; transformers 5 without such a record.
-func recordedMatch(found *model.Model) convert.Runtimes {
-	if found != nil {
-		if record, _, err := found.Manifest(); err == nil && record != nil && record.HuggingFace != nil {
-			if set, err := convert.ParseRuntimes(record.HuggingFace.MatchRuntime); err == nil && set&(convert.Transformers5|convert.MLX) != 0 {
-				return set
-			}
-		}
-	}
-	return convert.Transformers5
+	return source.Layout == model.HuggingFace && statedWindow(source) != statement.Window(converted)
 }
 
 // targetOf returns the target that a checkpoint was converted to: by the names of its tensors if they are those of the
@@ -137,22 +104,6 @@ func mostFrequent(c *tensor.Checkpoint) tensor.DType {
 		}
 	}
 	return most
-}
-
-// writtenWindow returns the attention_window_size that transformers takes from the config.json of a checkpoint; 0 if it
-// has none that can be read.
-func writtenWindow(c *tensor.Checkpoint) int64 {
-	fields, err := hfconfig.Fields(c.Source, c.Beside(hfconfig.Name))
-	if err != nil {
-		return 0
-	}
-	for _, name := range hfconfig.WindowNames {
-		if n, ok := fields[name].(json.Number); ok {
-			size, _ := strconv.ParseInt(string(n), 10, 64)
-			return size
-		}
-	}
-	return 0
 }
 
 // leftOut returns the names of the extra tensors of the source that are not in the conversion.

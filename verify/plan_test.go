@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
@@ -15,6 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
+	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 )
 
 // A checkpoint was converted to the layout that its names show, or else to the one that its format is usual for.
@@ -99,22 +99,6 @@ func TestMostFrequent(t *testing.T) {
 	}
 }
 
-// The window is the first number under the names that transformers reads, in their order.
-func TestWrittenWindow(t *testing.T) {
-	for text, want := range map[string]int64{
-		`{"attention_window_size": 7}`: 7, `{"sliding_window": 5, "attention_window_size": 7}`: 5, `{"sliding_window": "5", "attention_window_size": 7}`: 7,
-		`{"attention_window_size": null}`: 0, `{}`: 0, `[]`: 0, ``: 0,
-	} {
-		files := fstest.MapFS{}
-		if text != "" {
-			files["config.json"] = &fstest.MapFile{Data: []byte(text)}
-		}
-		if got := writtenWindow(&tensor.Checkpoint{Source: files, Root: "."}); got != want {
-			t.Errorf("%s: %d, want %d", text, got, want)
-		}
-	}
-}
-
 // Of many tensors that were left out the first are named, and the others counted; those beside the model apart from others.
 func TestLeftOutNotes(t *testing.T) {
 	for n, want := range map[int]string{0: "", 1: ": t0", 5: ": t0, t1, t2, t3, t4", 9: ": t0, t1, t2, t3, t4, t5, t6, t7 and 1 more", 20_009: ": t0, t1, t2, t3, t4, t5, t6, t7 and 20001 more"} {
@@ -179,7 +163,7 @@ func TestRecordedMatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := recordedMatch(found); got != match {
+		if got := statement.Match(found); got != match {
 			t.Errorf("%v is recorded, got %v", match, got)
 		}
 		c.Close()
@@ -197,7 +181,7 @@ func TestRecordedMatch(t *testing.T) {
 	}
 	defer c.Close()
 	found, err := model.Recognize(c, model.Options{})
-	if err != nil || recordedMatch(found) != convert.Transformers5 || recordedMatch(nil) != convert.Transformers5 {
+	if err != nil || statement.Match(found) != convert.Transformers5 || statement.Match(nil) != convert.Transformers5 {
 		t.Errorf("%v", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +24,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -245,7 +245,8 @@ func (r *run) presentConverted() {
 // takeRecorded completes the settings of a source that does not have them, and for which none are given, with those that the
 // conversion.json of the converted checkpoint records. Nothing proves that they are the source's.
 func (r *run) takeRecorded() {
-	if r.converted == nil || r.record.Record == nil || r.record.Settings == nil {
+	known := statement.Recorded(r.record.Record)
+	if r.converted == nil || known == nil {
 		return
 	}
 	_, err := r.sourceModel.Configure(r.options.Settings)
@@ -253,30 +254,20 @@ func (r *run) takeRecorded() {
 	if !errors.As(err, &missing) {
 		return
 	}
-	known, s := *r.record.Settings, &r.options.Settings
-	softCap := float64(known.LogitsSoftCap)
-	if !inRange(&known) {
-		return
-	}
+	s := &r.options.Settings
 	for _, name := range missing.Missing {
 		switch name {
 		case "AttentionWindow":
-			s.AttentionWindow = &known.AttentionWindow
+			s.AttentionWindow = known.AttentionWindow
 			r.recorded = append(r.recorded, string(logits.WindowSetting))
 		case "LogitsSoftCap":
-			s.LogitsSoftCap = &softCap
+			s.LogitsSoftCap = known.LogitsSoftCap
 			r.recorded = append(r.recorded, string(logits.SoftCapSetting))
 		case "EmbeddingScale":
-			s.EmbeddingScale = &known.EmbeddingScale
+			s.EmbeddingScale = known.EmbeddingScale
 			r.recorded = append(r.recorded, string(logits.ScaleSetting))
 		}
 	}
-}
-
-// inRange reports whether a model may have settings.
-func inRange(s *manifest.Settings) bool {
-	softCap := float64(s.LogitsSoftCap)
-	return s.AttentionWindow >= 1 && s.AttentionWindow <= math.MaxInt32 && softCap >= 0 && softCap <= math.MaxFloat32
 }
 
 // withStated adds the settings that the config.json of the converted model states to an error about settings that are missing.
