@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/internal/config"
 )
 
 // configWith returns a checkpoint whose config.json has fields changed, or removed (nil).
@@ -64,6 +64,7 @@ func TestEffects(t *testing.T) {
 		{"attention_window_size", int64(16), int64(8), "attention reaches less far in B"},
 		{"attention_window_size", int64(8), int64(16), "attention reaches less far in A"},
 		{"attention_window_size", int64(8), nil, "attention reaches less far in one of them"},
+		{"num_hidden_layers", int64(2), int64(3), "the models have different numbers of blocks"},
 	} {
 		if got := effectOf(tt.name, tt.x, tt.y); got != tt.want {
 			t.Errorf("%s %v, %v: %q, not %q", tt.name, tt.x, tt.y, got, tt.want)
@@ -97,10 +98,10 @@ func TestConfigs(t *testing.T) {
 		{"another dtype", map[string]any{"dtype": "bfloat16"}, []string{"dtype"}},
 		{"another dtype under its old name, which older programs read", map[string]any{"torch_dtype": "bfloat16"}, []string{"torch_dtype"}},
 		{"the same dtype under both names", map[string]any{"torch_dtype": "float16"}, nil},
-		{"rotated otherwise where version 4 reads it, which the other file does not state", map[string]any{"rope_theta": 500.0, "partial_rotary_factor": 0.25}, []string{olderFactor, olderTheta}},
+		{"rotated otherwise where version 4 reads it, which the other file does not state", map[string]any{"rope_theta": 500.0, "partial_rotary_factor": 0.25}, []string{config.OlderFactor, config.OlderTheta}},
 		{"rotated otherwise in version 5, which is said, and a note says what version 4 takes", map[string]any{"rope_parameters": map[string]any{"rope_theta": 500.0}}, []string{"rope_theta"}},
 		{"rotated otherwise in every version", map[string]any{"rope_theta": 500.0, "rope_parameters": map[string]any{"rope_theta": 500.0}}, []string{"rope_theta"}},
-		{"another window where version 4 reads it", map[string]any{"attention_window_size": 9, "sliding_window": 6}, []string{olderWindow}},
+		{"another window where version 4 reads it", map[string]any{"attention_window_size": 9, "sliding_window": 6}, []string{config.OlderWindow}},
 		{"code", map[string]any{"auto_map": map[string]any{"AutoConfig": "a.B"}}, []string{"auto_map.AutoConfig"}},
 		{"no code", map[string]any{"auto_map": map[string]any{}}, nil},
 		{"a number that is text, which transformers does not read", map[string]any{"vocab_size": "128"}, []string{"vocab_size"}},
@@ -223,7 +224,11 @@ func TestTypesOfBlocks(t *testing.T) {
 	} {
 		sides := [2]*sideConfig{}
 		for i, types := range []string{tt.a, tt.b} {
-			sides[i] = &sideConfig{complete: true, fields: configFields{"num_hidden_layers": int64(len(types)), "block_types": blockTypes(strings.Split(types, ""))}}
+			var blocks []any
+			for _, kind := range strings.Split(types, "") {
+				blocks = append(blocks, kind)
+			}
+			sides[i] = &sideConfig{complete: true, fields: config.Fields{"num_hidden_layers": int64(len(types)), "block_types": blocks}}
 		}
 		d := newDiffer(Options{})
 		configs{d}.compareFields(sides[0], sides[1])
@@ -324,32 +329,6 @@ func TestGenerationOfOneSide(t *testing.T) {
 			}
 			if !reflect.DeepEqual(fields, tt.want) {
 				t.Errorf("%s, %d first: %+v", tt.name, first, r.Config)
-			}
-		}
-	}
-}
-
-// Shapes tell the fields whose tensors are there, and the kinds of blocks if they tell all of them.
-func TestFieldsOfShapes(t *testing.T) {
-	whole := model.Config{VocabSize: 5, Width: 4, MLPExpandedWidth: 3, NumHeads: 2, LRUWidth: 6, ConvWidth: 7, BlockTypes: []model.BlockType{model.Recurrent, model.Attention}}
-	for _, tt := range []struct {
-		name   string
-		change func(*model.Config)
-		lacks  []string
-	}{
-		{"all", func(*model.Config) {}, nil},
-		{"no embedding", func(c *model.Config) { c.VocabSize = 0 }, []string{"vocab_size"}},
-		{"a block of no kind", func(c *model.Config) { c.BlockTypes = append(slices.Clone(c.BlockTypes), model.UnknownKind) }, []string{"block_types"}},
-		{"neither", func(c *model.Config) {
-			c.LRUWidth, c.BlockTypes = 0, append(slices.Clone(c.BlockTypes), model.UnknownKind)
-		}, []string{"block_types", "lru_width"}},
-	} {
-		c := whole
-		tt.change(&c)
-		fields := fieldsOfShapes(&c)
-		for _, name := range []string{"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "block_types", "num_key_value_heads", "head_dim", "attention_bias", "lru_width", "conv1d_width"} {
-			if _, has := fields[name]; has == slices.Contains(tt.lacks, name) {
-				t.Errorf("%s: %s is there: %t", tt.name, name, has)
 			}
 		}
 	}

@@ -210,31 +210,6 @@ func TestSampledTypes(t *testing.T) {
 	}
 }
 
-// A field that is null, or in a part of config.json that is not about rotation, is not stated.
-func TestStatedFields(t *testing.T) {
-	for _, tt := range []struct {
-		raw   map[string]any
-		field string
-		want  bool
-	}{
-		{map[string]any{"rms_norm_eps": 1e-6}, "rms_norm_eps", true},
-		{map[string]any{"rms_norm_eps": nil}, "rms_norm_eps", false},
-		{map[string]any{"text_config.rms_norm_eps": 1e-6}, "rms_norm_eps", false},
-		{map[string]any{"rope_parameters.rope_theta": 500}, "rope_theta", true},
-		{map[string]any{"rope_parameters.rope_theta": nil}, "rope_theta", false},
-		{map[string]any{"rope_scaling.type": "linear"}, "rope_type", true},
-		{map[string]any{"sliding_window": 8}, "attention_window_size", true},
-		{map[string]any{"hidden_size": 8}, "rms_norm_eps", false},
-	} {
-		if got := states(tt.raw, tt.field); got != tt.want {
-			t.Errorf("%v states %s: %t", tt.raw, tt.field, got)
-		}
-	}
-	if got := effectOf("num_hidden_layers", int64(2), int64(3)); strings.Contains(got, "attention reaches") {
-		t.Errorf("another number of layers: %q", got)
-	}
-}
-
 // The config.json of models of no known family is compared as it is, and nothing is said of how it would be read as one of the family.
 func TestConfigsOfOtherFamilies(t *testing.T) {
 	of := func(text string) *tensor.Checkpoint {

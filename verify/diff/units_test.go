@@ -3,7 +3,6 @@ package diff
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -550,44 +549,6 @@ func TestIsQuantization(t *testing.T) {
 	for field, want := range map[string]bool{"quantization_config.bits": true, "quantization.group_size": true, "quantization_config": false, "vocab_size": false, "x.quantization.bits": false} {
 		if got := isQuantization(field); got != want {
 			t.Errorf("%s: %t", field, got)
-		}
-	}
-}
-
-func TestConfigValues(t *testing.T) {
-	for _, tt := range []struct {
-		value any
-		want  any
-	}{
-		{json.Number("30"), int64(30)}, {json.Number("30.0"), 30.0}, {json.Number("1e3"), 1000.0}, {json.Number("1e999"), "1e999"}, {"x", "x"}, {nil, nil}, {true, true},
-		{map[string]any{"a": json.Number("1")}, `{"a":1}`},
-	} {
-		if got := plainValue(tt.value); got != tt.want {
-			t.Errorf("%v is %v (%T), want %v", tt.value, got, got, tt.want)
-		}
-	}
-	list := func(items ...any) []any { return items }
-	for _, tt := range []struct {
-		a, b any
-		want bool
-	}{
-		{int64(30), int64(30), true}, {int64(30), int64(31), false}, {int64(30), 30.0, true}, {30.0, int64(30), true}, {int64(30), 30.5, false}, {30.5, int64(30), false}, {30.5, 30.5, true}, {30.5, 30.0, false},
-		{int64(30), "30", false}, {30.0, "30", false}, {"a", "a", true}, {"a", nil, false}, {nil, nil, true}, {list("a", int64(1)), list("a", 1.0), true}, {list("a"), list("b"), false},
-		{list("a"), list("a", "a"), false}, {list("a"), "a", false}, {"a", list("a"), false},
-	} {
-		if got := equalValues(tt.a, tt.b); got != tt.want {
-			t.Errorf("%v and %v: %t", tt.a, tt.b, got)
-		}
-	}
-	for _, tt := range []struct {
-		value any
-		want  string
-	}{
-		{list("recurrent", "recurrent", "attention"), "RRA"}, {list("recurrent", "other"), `["recurrent","other"]`}, {[]any{}, "[]"}, {"recurrent", `"recurrent"`}, {int64(3), "3"}, {nil, "null"},
-		{math.Inf(1), "+Inf"},
-	} {
-		if got := showValue(tt.value); got != tt.want {
-			t.Errorf("%v: %s, want %s", tt.value, got, tt.want)
 		}
 	}
 }

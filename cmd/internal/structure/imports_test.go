@@ -90,8 +90,9 @@ var imports = []struct {
 	{"reference/tokenizer", []string{"formats/sentencepiece", "formats/tensor"}},
 
 	{"verify", []string{"convert/...", "formats/...", "reference", "verify/diff", "verify/diff/explain", "verify/golden", "verify/internal/...", "verify/logits", "verify/runtime", "verify/stats"}},
-	{"verify/diff", []string{"convert/...", "formats/...", "reference/kernel", "verify/diff/explain", "verify/internal/...", "verify/runtime", "verify/stats"}},
+	{"verify/diff", []string{"convert/...", "formats/...", "reference/kernel", "verify/diff/explain", "verify/diff/internal/config", "verify/internal/...", "verify/runtime", "verify/stats"}},
 	{"verify/diff/explain", []string{"convert/...", "formats/...", "reference/kernel", "verify/internal/..."}},
+	{"verify/diff/internal/config", []string{"convert/model", "formats/hfconfig", "formats/tensor"}},
 	{"verify/golden", []string{"convert", "formats/safetensors", "formats/storage", "formats/storage/publish", "formats/tensor", "reference", "verify/internal/forward"}},
 	{"verify/internal/beside", []string{"formats/hfconfig", "formats/storage", "formats/tensor"}},
 	{"verify/internal/cases", []string{"convert/...", "formats", "verify/runtime"}}, // for tests
