@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -86,7 +87,7 @@ func BytesRead(m *runtime.Model, f *golden.Fixture) int64 {
 func (r *Result) summary(tokens int) string {
 	if r.OK {
 		return fmt.Sprintf("%s of %s %s within rounding over %s (worst: %.0f%% of the limit)",
-			count(len(r.Sites), "output"), r.Implementation, verb(len(r.Sites), "matches", "match"), count(tokens, "token"), 100*float64(r.Worst()))
+			tensor.Plural(len(r.Sites), "output"), r.Implementation, verb(len(r.Sites), "matches", "match"), tensor.Plural(tokens, "token"), 100*float64(r.Worst()))
 	}
 	var parts []string
 	for _, f := range r.Fold(r.Faults, false) {
@@ -107,9 +108,9 @@ func (r *Result) Headline() string {
 		}
 	}
 	if outside == 0 {
-		return fmt.Sprintf("%s of %s match within rounding, but together they show other settings", count(len(r.Sites), "output"), r.Implementation)
+		return fmt.Sprintf("%s of %s match within rounding, but together they show other settings", tensor.Plural(len(r.Sites), "output"), r.Implementation)
 	}
-	say := fmt.Sprintf("%d of %s of %s %s by more than rounding", outside, count(len(r.Sites), "output"), r.Implementation, verb(outside, "differs", "differ"))
+	say := fmt.Sprintf("%d of %s of %s %s by more than rounding", outside, tensor.Plural(len(r.Sites), "output"), r.Implementation, verb(outside, "differs", "differ"))
 	if r.Beside != "" {
 		say += "; " + r.Beside
 	}
@@ -132,11 +133,4 @@ func verb(n int, one, many string) string {
 		return one
 	}
 	return many
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

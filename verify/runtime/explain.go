@@ -7,6 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -239,14 +240,7 @@ func Facts(all []Explanation) []Fact {
 // tokens writes a range of prompt lengths.
 func tokens(from, to int64) string {
 	if from == to {
-		return count(int(from), "token")
+		return tensor.Plural(from, "token")
 	}
 	return fmt.Sprintf("%d to %d tokens", from, to)
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
