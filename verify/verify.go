@@ -6,15 +6,12 @@ package verify
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/griffin-ckpt/griffin/convert"
-	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/peft"
@@ -24,7 +21,6 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
-	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -181,30 +177,42 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		v.Adapter, v.partly = a.Path, r.sourceModel.AdapterLacks != ""
 	}
 	if r.converted == nil {
-		v.Notes = append(v.Notes, r.sourceModel.Notes...)
-		if known, err := r.sourceModel.Configure(r.options.Settings); err == nil && len(known.Recorded) > 0 {
-			v.Settings = settingsBy(&known.Config, known.Preset, known.Recorded)
-		}
-		if h := model.OwnHead(r.sourceModel, &r.sourceModel.Config); h != nil && r.sourceModel.Layout != model.HuggingFace {
-			v.Notes = append(v.Notes, "the original implementation does not compute the model: "+model.HeadIgnored(h.Tensor.Name))
-		}
+		noteAlone(r)
 		return nil
 	}
 	if notFound != nil {
 		v.Notes = append(v.Notes, "no model was found in the converted checkpoint: "+notFound.Error())
 	}
-	if r.plan, err = planFor(r.sourceModel, r.options.Settings, r.converted, r.convertedModel); err != nil {
-		return withStated(err, r.convertedModel, r.record.err)
+	return planConversion(r)
+}
+
+// noteAlone says of a checkpoint alone what is known of its settings and its head.
+func noteAlone(r *run) {
+	v := r.verdict
+	v.Notes = append(v.Notes, r.sourceModel.Notes...)
+	if known, err := r.sourceModel.Configure(r.options.Settings); err == nil && len(known.Recorded) > 0 {
+		v.Settings = settingsBy(&known.Config, known.Preset, known.Recorded)
+	}
+	if h := model.OwnHead(r.sourceModel, &r.sourceModel.Config); h != nil && r.sourceModel.Layout != model.HuggingFace {
+		v.Notes = append(v.Notes, "the original implementation does not compute the model: "+model.HeadIgnored(h.Tensor.Name))
+	}
+}
+
+// planConversion plans what the converted checkpoint should be, and says what that shows of it.
+func planConversion(r *run) (err error) {
+	v, found := r.verdict, r.convertedModel
+	if r.plan, err = planFor(r.sourceModel, r.options.Settings, r.converted, found); err != nil {
+		return withStated(err, found, r.record.err)
 	}
 	v.Converted = subject(r.converted, r.plan.Layout, "")
-	if found := r.convertedModel; found != nil {
+	if found != nil {
 		v.Converted.Prefix = found.Prefix
 	}
-	if r.plan.Layout == model.HuggingFace && r.convertedModel != nil && model.LacksRoot(r.convertedModel) {
+	if r.plan.Layout == model.HuggingFace && found != nil && model.LacksRoot(found) {
 		v.Notes = append(v.Notes, "the names of the tensors lack model., as RecurrentGemmaModel saves them: transformers adds it when it loads them")
 	}
 	if name := convert.OwnHead(r.plan); name != "" {
-		if found := r.convertedModel; found != nil && len(found.Heads) > 0 { // the proof of the weights compares it
+		if found != nil && len(found.Heads) > 0 { // the proof of the weights compares it
 			found.Config.SeparateHead, found.HeadRelation = true, model.SeparateHead
 		}
 		if r.sourceModel.Layout != model.HuggingFace || r.plan.Layout != model.HuggingFace {
@@ -215,11 +223,6 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		v.Settings = settingsBy(&r.plan.Config, r.plan.Preset, append(slices.Clone(r.plan.SettingsRecorded), r.recorded...))
 	}
 	return nil
-}
-
-// settingsBy returns the settings that a model is judged by.
-func settingsBy(c *model.Config, preset string, recorded []string) *Settings {
-	return &Settings{Preset: preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale, Recorded: recorded}
 }
 
 // noteFormat notes what was found while a checkpoint was opened, such as another one in its directory.
@@ -240,54 +243,6 @@ func (r *run) presentConverted() {
 	for _, note := range m.Notes {
 		r.verdict.Notes = append(r.verdict.Notes, "the conversion: "+note)
 	}
-}
-
-// takeRecorded completes the settings of a source that does not have them, and for which none are given, with those that the
-// conversion.json of the converted checkpoint records. Nothing proves that they are the source's.
-func (r *run) takeRecorded() {
-	known := statement.Recorded(r.record.Record)
-	if r.converted == nil || known == nil {
-		return
-	}
-	_, err := r.sourceModel.Configure(r.options.Settings)
-	var missing *model.OptionError
-	if !errors.As(err, &missing) {
-		return
-	}
-	s := &r.options.Settings
-	for _, name := range missing.Missing {
-		switch name {
-		case "AttentionWindow":
-			s.AttentionWindow = known.AttentionWindow
-			r.recorded = append(r.recorded, string(logits.WindowSetting))
-		case "LogitsSoftCap":
-			s.LogitsSoftCap = known.LogitsSoftCap
-			r.recorded = append(r.recorded, string(logits.SoftCapSetting))
-		case "EmbeddingScale":
-			s.EmbeddingScale = known.EmbeddingScale
-			r.recorded = append(r.recorded, string(logits.ScaleSetting))
-		}
-	}
-}
-
-// withStated adds the settings that the config.json of the converted model states to an error about settings that are missing.
-// They cannot be taken for those of the source, because they are what is to be verified. unreadable says why its conversion.json cannot be
-// read, if it cannot.
-func withStated(err error, m *model.Model, unreadable error) error {
-	var missing *model.OptionError
-	if !errors.As(err, &missing) || len(missing.Missing) == 0 {
-		return err
-	}
-	stated := *missing
-	if unreadable != nil {
-		stated.Problem += fmt.Sprintf("; %s of the conversion cannot be used: %v", manifest.Name, unreadable)
-	}
-	if m != nil && m.Layout == model.HuggingFace {
-		if found, err := m.Configure(model.Settings{}); err == nil {
-			stated.Stated = model.SettingsOf(&found.Original)
-		}
-	}
-	return &stated
 }
 
 // modelName returns the name of the model in the source of a run. If it has several and none is selected, it is the one that
@@ -356,6 +311,16 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	notePlan(r)
+	if err := r.checkDirectory(ctx); err != nil {
+		return err
+	}
+	return r.checkManifests()
+}
+
+// notePlan says what a conversion as it was planned does, unless another part of the verdict says it.
+func notePlan(r *run) {
+	v := r.verdict
 	for _, note := range r.plan.Notes {
 		switch {
 		case note.Kind == convert.WindowNote: // Verdict.Window says it
@@ -370,10 +335,6 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 	}
 	v.LeftOut = leftOut(r.plan)
 	v.Notes = append(v.Notes, leftOutNotes(r.plan)...)
-	if err := r.checkDirectory(ctx); err != nil {
-		return err
-	}
-	return r.checkManifests()
 }
 
 // isWhole reports whether the tensors of the converted checkpoint form a whole model of their own sizes, which its config.json then has to have. Where
