@@ -78,7 +78,15 @@ func IsComplete(ctx context.Context, src *tensor.Checkpoint, dst string, o Optio
 		return false, err
 	}
 	defer written.Close()
-	err = record.Each(func(_ manifest.Span, t *manifest.Tensor) error {
+	if err := checkWritten(c, record, source, written, occupied); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// checkWritten returns an error that occupied makes if a recorded tensor, or a file of the conversion, is not in what was written.
+func checkWritten(c *conversion, record *manifest.Record, source fs.FS, written *tensor.Checkpoint, occupied func(format string, args ...any) error) error {
+	err := record.Each(func(_ manifest.Span, t *manifest.Tensor) error {
 		is := written.Tensor(t.Name)
 		if is == nil || is.DType.String() != t.DType || !slices.Equal(is.Shape, t.Shape) {
 			return occupied("it lacks tensor %s as recorded", tensor.QuoteName(t.Name))
@@ -86,12 +94,12 @@ func IsComplete(ctx context.Context, src *tensor.Checkpoint, dst string, o Optio
 		return nil
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, f := range c.files {
 		if !storage.IsFile(source, written.Beside(f.Name)) {
-			return false, occupied("it lacks %s", f.Name)
+			return occupied("it lacks %s", f.Name)
 		}
 	}
-	return true, nil
+	return nil
 }

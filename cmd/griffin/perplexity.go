@@ -134,42 +134,8 @@ func runPerplexity(c *cli.Context) error {
 		return err
 	}
 	p := scoring{c: c, out: score{Added: []string{}, Arithmetic: precision.String()}}
-	var models []*reference.Model
-	given := 0 // checkpoints that the settings are for
-	var contradicted error
-	for i, path := range c.Args().Slice() {
-		m, own, err := openScored(c, i)
-		if err != nil {
-			return withSettingsOfOther(c, i, err)
-		}
-		defer m.Checkpoint.Close()
-		var kept *ownSettings
-		if given++; own != nil {
-			given--
-			contradicted, kept = own, &ownSettings{m.Original.AttentionWindow, m.Original.LogitsSoftCap, m.Original.EmbeddingScale}
-		}
-		if err := m.CheckHead(c.Context); err != nil {
-			return err
-		}
-		r, err := referenceModel(c, m, precision)
-		if err != nil {
-			return err
-		}
-		var weights *model.DigestedWeights
-		if c.IsSet("report") && m.Quantized == nil {
-			r, weights = m.Digested(r.Semantics, r.Arithmetic, digest.Default)
-		}
-		p.models, p.weights, models = append(p.models, m), append(p.weights, weights), append(models, r)
-		x := scoredCheckpoint{Path: path, Quantized: quantizedText(m), Semantics: r.Semantics.String(), OwnSettings: kept}
-		if r.Semantics == reference.Original {
-			x.BeyondOriginal = model.BeyondOriginal(m.Found, &m.Original)
-		}
-		p.out.Checkpoints = append(p.out.Checkpoints, x)
-	}
-	if given == 0 {
-		return contradicted
-	}
-	if p.scorer, err = perplexity.New(models...); err != nil {
+	defer p.close()
+	if err := p.open(precision); err != nil {
 		return err
 	}
 	// Activations and logits of many tokens are held at once.
@@ -242,6 +208,55 @@ type scoring struct {
 	tokenizer *tokenizer.Tokenizer // nil for tokens
 	path      string               // of the tokenizer
 	out       score
+}
+
+// open opens the checkpoints and makes the scorer of the models in them.
+func (p *scoring) open(precision reference.Precision) (err error) {
+	c := p.c
+	var models []*reference.Model
+	given := 0 // checkpoints that the settings are for
+	var contradicted error
+	for i, path := range c.Args().Slice() {
+		m, own, err := openScored(c, i)
+		if err != nil {
+			return withSettingsOfOther(c, i, err)
+		}
+		p.models = append(p.models, m)
+		var kept *ownSettings
+		if given++; own != nil {
+			given--
+			contradicted, kept = own, &ownSettings{m.Original.AttentionWindow, m.Original.LogitsSoftCap, m.Original.EmbeddingScale}
+		}
+		if err := m.CheckHead(c.Context); err != nil {
+			return err
+		}
+		r, err := referenceModel(c, m, precision)
+		if err != nil {
+			return err
+		}
+		var weights *model.DigestedWeights
+		if c.IsSet("report") && m.Quantized == nil {
+			r, weights = m.Digested(r.Semantics, r.Arithmetic, digest.Default)
+		}
+		p.weights, models = append(p.weights, weights), append(models, r)
+		x := scoredCheckpoint{Path: path, Quantized: quantizedText(m), Semantics: r.Semantics.String(), OwnSettings: kept}
+		if r.Semantics == reference.Original {
+			x.BeyondOriginal = model.BeyondOriginal(m.Found, &m.Original)
+		}
+		p.out.Checkpoints = append(p.out.Checkpoints, x)
+	}
+	if given == 0 {
+		return contradicted
+	}
+	p.scorer, err = perplexity.New(models...)
+	return err
+}
+
+// close closes the checkpoints.
+func (p *scoring) close() {
+	for _, m := range p.models {
+		m.Checkpoint.Close()
+	}
 }
 
 // text scores a text that is read from a file.

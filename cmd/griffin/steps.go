@@ -19,6 +19,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify"
+	"github.com/griffin-ckpt/griffin/verify/diff"
 )
 
 func allStepsFlag(usage string) cli.Flag {
@@ -115,14 +116,7 @@ type stepLine struct {
 // eachStep does one thing for each step and prints its result. It goes on after steps that fail.
 func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*stepResult, error)) error {
 	out := &lines{w: c.App.Writer}
-	var order []string
-	counts := map[string]int{}
-	count := func(status string) {
-		if counts[status] == 0 {
-			order = append(order, status)
-		}
-		counts[status]++
-	}
+	did := statusCounts{n: map[string]int{}}
 	printLine := func(s formats.Step, line stepLine) {
 		line.Step = s.Name
 		if s.Number >= 0 {
@@ -138,7 +132,7 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 		if err != nil {
 			return ofPathFlag(c, err)
 		}
-		count(cmp.Or(r.kind, r.status))
+		did.add(cmp.Or(r.kind, r.status))
 		status := exitOK
 		if r.unlike {
 			differs, status = true, exitDiffers
@@ -154,30 +148,48 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 		out.printf("\n")
 		return nil
 	}, func(s formats.Step, err error) {
-		count("failed")
+		did.add("failed")
 		reportError(c.App.ErrWriter, fmt.Errorf("step %s: %w", s.Name, err), c.Bool("json"))
 		if c.Bool("json") {
 			printLine(s, stepLine{Status: "failed", Error: message(err), Hint: hintOf(err), ExitStatus: exitCode(err)})
 		}
 	})
 	if !c.Bool("json") {
-		var parts []string
-		for _, status := range order {
-			parts = append(parts, fmt.Sprintf("%d %s", counts[status], status))
-		}
-		if len(steps) == 1 {
-			parts = order
-		}
-		comma := ", "
-		if slices.ContainsFunc(parts, func(part string) bool { return strings.ContainsAny(part, ",;") }) {
-			comma = "; "
-		}
-		out.printf("%s: %s\n", plural(int64(len(steps)), "step"), strings.Join(append(parts, none(len(steps))...), comma))
+		out.printf("%s: %s\n", plural(int64(len(steps)), "step"), did.summary(len(steps)))
 	}
 	if err == nil && out.err == nil && differs {
 		return errDifferent
 	}
 	return errors.Join(err, out.err)
+}
+
+// statusCounts counts what was done with steps.
+type statusCounts struct {
+	order []string // each status when it came first
+	n     map[string]int
+}
+
+func (did *statusCounts) add(status string) {
+	if did.n[status] == 0 {
+		did.order = append(did.order, status)
+	}
+	did.n[status]++
+}
+
+// summary lists them with their numbers, unless there is one step.
+func (did *statusCounts) summary(steps int) string {
+	var parts []string
+	for _, status := range did.order {
+		parts = append(parts, fmt.Sprintf("%d %s", did.n[status], status))
+	}
+	if steps == 1 {
+		parts = did.order
+	}
+	comma := ", "
+	if slices.ContainsFunc(parts, func(part string) bool { return strings.ContainsAny(part, ",;") }) {
+		comma = "; "
+	}
+	return strings.Join(append(parts, none(steps)...), comma)
 }
 
 // none explains a summary of no steps.
@@ -381,10 +393,15 @@ func diffSteps(c *cli.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		status := "equal"
-		if !result.Equal {
-			status = "different"
-		}
-		return &stepResult{status: status, kind: result.Kind(), verdict: result.Verdict, value: document{schemaDifference, result}, print: func(to io.Writer) error { return printDiff(to, result) }, unlike: !result.Equal}, nil
+		return diffResult(result), nil
 	})
+}
+
+// diffResult is what diff has to say about a step.
+func diffResult(result *diff.Result) *stepResult {
+	status := "equal"
+	if !result.Equal {
+		status = "different"
+	}
+	return &stepResult{status: status, kind: result.Kind(), verdict: result.Verdict, value: document{schemaDifference, result}, print: func(to io.Writer) error { return printDiff(to, result) }, unlike: !result.Equal}
 }

@@ -102,16 +102,7 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 		d.pairHeads(d.a, d.b)
 		d.pairHeads(d.b, d.a)
 	default:
-		prefixA, prefixB := commonNames(d.a.checkpoint, d.b.checkpoint)
-		outerA, listA := splitList(d.a.checkpoint, prefixA)
-		outerB, listB := splitList(d.b.checkpoint, prefixB)
-		if listA != listB && listA != "" && listB != "" {
-			prefixA, prefixB = outerA, outerB
-			d.b.ownList, d.b.list = listB, listA
-			d.note("the layers of %s of B are compared with those of %s of A", prefixB+listB, prefixA+listA)
-		}
-		d.a.addUnwrapped(prefixA)
-		d.b.addUnwrapped(prefixB)
+		addByNames(d)
 	}
 	if !d.options.Raw {
 		if d.moved, err = alignLayers(ctx, d.a, d.b, &d.progress); err != nil {
@@ -126,6 +117,20 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 		return err
 	}
 	return d.keepOnly()
+}
+
+// addByNames adds the tensors of two sides that are not both models, under the names that they have in common.
+func addByNames(d *differ) {
+	prefixA, prefixB := commonNames(d.a.checkpoint, d.b.checkpoint)
+	outerA, listA := splitList(d.a.checkpoint, prefixA)
+	outerB, listB := splitList(d.b.checkpoint, prefixB)
+	if listA != listB && listA != "" && listB != "" {
+		prefixA, prefixB = outerA, outerB
+		d.b.ownList, d.b.list = listB, listA
+		d.note("the layers of %s of B are compared with those of %s of A", prefixB+listB, prefixA+listA)
+	}
+	d.a.addUnwrapped(prefixA)
+	d.b.addUnwrapped(prefixB)
 }
 
 // pairHeads gives an output head that only one side has the other's embedding as its counterpart, since

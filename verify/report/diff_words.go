@@ -125,71 +125,83 @@ func isFarOff(m *diff.Metrics) bool {
 	return m.NaNA != m.NaNB || m.InfA != m.InfB || math.IsNaN(float64(m.RelativeL2))
 }
 
-// whatMoved says where the tensors are that changed in no way that has a name. alone says that no others changed.
-func whatMoved(r *diff.Result, alone bool) string {
-	type sum struct {
-		distance float64
-		n        int
-	}
-	byLayer := map[int]*sum{}
-	lists := map[string]bool{}
-	layers := map[int]bool{}
-	n, outside, farOff := 0, 0, 0
+// movements are the tensors of a diff that changed in no way that has a name.
+type movements struct {
+	n, outside int             // those that are near, and those of them in no layer
+	farOff     int             // those that are not near
+	lists      map[string]bool // of the layers with near ones
+	layers     map[int]bool    // all
+	distances  map[int]float64 // mean of the near ones in a layer
+}
+
+func movementsOf(r *diff.Result) *movements {
+	m := &movements{lists: map[string]bool{}, layers: map[int]bool{}, distances: map[int]float64{}}
+	moved := map[int]int{} // tensors, by layer
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
 		list, layer, _ := diff.SplitLayer(t.Name)
 		if layer >= 0 && t.Status != diff.OnlyA && t.Status != diff.OnlyB {
-			layers[layer] = true
+			m.layers[layer] = true
 		}
-		if t.Metrics == nil || t.Metrics.Differing == 0 || t.Status == diff.Equal || t.Explanation != nil && t.Explanation.Kind != explain.Other {
-			continue
+		switch {
+		case t.Metrics == nil || t.Metrics.Differing == 0 || t.Status == diff.Equal || t.Explanation != nil && t.Explanation.Kind != explain.Other:
+		case isFarOff(t.Metrics):
+			m.farOff++
+		case layer < 0:
+			m.n++
+			m.outside++
+		default:
+			m.n++
+			m.lists[list] = true
+			moved[layer]++
+			m.distances[layer] += math.Min(t.Distance(), 1e30)
 		}
-		if isFarOff(t.Metrics) {
-			farOff++
-			continue
-		}
-		n++
-		if layer < 0 {
-			outside++
-			continue
-		}
-		lists[list] = true
-		if byLayer[layer] == nil {
-			byLayer[layer] = &sum{}
-		}
-		byLayer[layer].n++
-		byLayer[layer].distance += math.Min(t.Distance(), 1e30)
 	}
-	if n == 0 {
-		return ""
+	for layer, n := range moved {
+		m.distances[layer] /= float64(n)
 	}
-	moved := otherValues(n + farOff)
-	if len(lists) != 1 || len(layers) < 2 {
-		return moved
-	}
-	var far []int
+	return m
+}
+
+// farthest returns the layers that moved at least half as far as the one that moved farthest, in order.
+func (m *movements) farthest() (far []int) {
 	largest := 0.0
-	for _, s := range byLayer {
-		largest = math.Max(largest, s.distance/float64(s.n))
+	for _, distance := range m.distances {
+		largest = math.Max(largest, distance)
 	}
-	for layer, s := range byLayer {
-		if s.distance/float64(s.n) >= largest/2 {
+	for layer, distance := range m.distances {
+		if distance >= largest/2 {
 			far = append(far, layer)
 		}
 	}
 	slices.Sort(far)
+	return far
+}
+
+// whatMoved says where the tensors are that changed in no way that has a name. alone says that no others changed.
+func whatMoved(r *diff.Result, alone bool) string {
+	m := movementsOf(r)
+	if m.n == 0 {
+		return ""
+	}
+	moved := otherValues(m.n + m.farOff)
+	if len(m.lists) != 1 || len(m.layers) < 2 {
+		return moved
+	}
+	far := m.farthest()
+	all, only := len(far) == len(m.layers), len(far) == len(m.distances) && m.outside == 0
 	switch {
-	case len(far) == len(layers) && len(far) == 2:
+	case all && len(far) == 2:
 		return moved + ", both layers about equally far"
-	case len(far) == len(layers):
-		return fmt.Sprintf("%s, all %d layers about equally far", moved, len(layers))
+	case all:
+		return fmt.Sprintf("%s, all %d layers about equally far", moved, len(m.layers))
 	case len(far) > 8 && strings.Count(diff.LayerWords(far), ",") > 3:
-		return fmt.Sprintf("%s, in %s", moved, text.Count(int64(len(byLayer)), "layer"))
-	case len(far) == len(byLayer) && outside == 0 && alone && r.Tolerance != "":
+		return fmt.Sprintf("%s, in %s", moved, text.Count(len(m.distances), "layer"))
+	case only && alone && r.Tolerance != "":
 		return "only " + diff.LayerWords(far) + " moved by more than " + r.Tolerance
-	case len(far) == len(byLayer) && outside == 0 && alone:
+	case only && alone:
 		return "only " + diff.LayerWords(far) + " moved"
-	case len(far) == len(byLayer) && outside == 0:
+	case only:
 		return fmt.Sprintf("%s, in %s", moved, diff.LayerWords(far))
 	}
 	return diff.LayerWords(far) + " moved most"

@@ -90,18 +90,7 @@ func Open(ctx context.Context, client *Client, u *url.URL) (o *Object, head []by
 			head = make([]byte, headBytes)
 			break
 		}
-		o.whole, err = io.ReadAll(io.LimitReader(resp.Body, mostWhole+1))
-		if err == nil && resp.ContentLength >= 0 && int64(len(o.whole)) < resp.ContentLength {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		if len(o.whole) > mostWhole {
-			return nil, nil, noRanges(o.address)
-		}
-		o.size = int64(len(o.whole))
-		return o, o.whole[:min(len(o.whole), headBytes)], nil
+		return o.readWhole(resp)
 	default:
 		return nil, nil, remote.Errorf(o.address, remote.Invalid, "the server answers %s", resp.Status)
 	}
@@ -113,6 +102,22 @@ func Open(ctx context.Context, client *Client, u *url.URL) (o *Object, head []by
 		return nil, nil, err
 	}
 	return o, head[:n], nil // what did not arrive is read when it is wanted
+}
+
+// readWhole keeps a short file, which the server sends whole.
+func (o *Object) readWhole(resp *http.Response) (_ *Object, head []byte, err error) {
+	o.whole, err = io.ReadAll(io.LimitReader(resp.Body, mostWhole+1))
+	if err == nil && resp.ContentLength >= 0 && int64(len(o.whole)) < resp.ContentLength {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(o.whole) > mostWhole {
+		return nil, nil, noRanges(o.address)
+	}
+	o.size = int64(len(o.whole))
+	return o, o.whole[:min(len(o.whole), headBytes)], nil
 }
 
 // openEmpty confirms that a file for which the server has no range is empty.
