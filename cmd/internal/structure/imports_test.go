@@ -98,6 +98,7 @@ var imports = []struct {
 	{"verify/internal/cases", []string{"convert/...", "formats", "verify/runtime"}}, // for tests
 	{"verify/internal/float", nil},
 	{"verify/internal/forward", []string{"reference"}},
+	{"verify/internal/recordcheck", []string{"convert", "convert/manifest", "convert/model", "formats/tensor", "verify/internal/text"}},
 	{"verify/internal/statement", []string{"convert", "convert/huggingface", "convert/manifest", "convert/model", "formats/hfconfig", "formats/tensor"}},
 	{"verify/internal/text", nil},
 	{"verify/logits", []string{"convert/...", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/runtime", "verify/stats"}},

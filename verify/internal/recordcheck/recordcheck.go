@@ -1,0 +1,128 @@
+// Package recordcheck compares what the conversion.json of a checkpoint records with the conversion as it should be, and with the digests of its
+// tensors as they were found.
+package recordcheck
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
+)
+
+// Check compares a conversion.json, a part of it with each method.
+type Check struct {
+	*manifest.Record
+	Removed string         // prefix of names that the checkpoint's lack
+	Given   model.Settings // of the source, that its checkpoint does not have
+	Proven  bool           // the settings of the plan are not those that conversion.json records
+
+	Differences []Difference
+	Doubted     []string // given settings that conversion.json contradicts, a sentence each
+
+	settings  bool // were compared
+	digests   int  // that were compared, but for those that are explained
+	explained int
+}
+
+// Difference is a field that records something else than was found.
+type Difference struct{ Field, Want, Got, Detail string }
+
+// Wrong returns the fields that differ.
+func (c *Check) Wrong() (fields []string) {
+	for _, d := range c.Differences {
+		if !slices.Contains(fields, d.Field) {
+			fields = append(fields, d.Field)
+		}
+	}
+	return fields
+}
+
+// Compared says what was compared.
+func (c *Check) Compared() string {
+	what := "the digests of " + text.Count(c.digests, "tensor")
+	if c.explained > 0 {
+		what = fmt.Sprintf("the digests of %d of %s (see weights)", c.digests, text.Count(c.digests+c.explained, "tensor"))
+	}
+	if c.settings {
+		what = "the settings and " + what
+	}
+	return what
+}
+
+func (c *Check) add(field string, want, got any, detail string) {
+	c.Differences = append(c.Differences, Difference{field, fmt.Sprint(want), fmt.Sprint(got), detail})
+}
+
+// CompareLayout compares the layout of the tensors.
+func (c *Check) CompareLayout(p *convert.Plan) {
+	if c.Layout != p.Layout.String() && c.Layout != model.UnknownLayout.String() { // a copy of tensors that were renamed, or of a part, may show none
+		c.add("layout", p.Layout, c.Layout, "it is of another conversion")
+	}
+}
+
+// CompareSettings compares the settings, if both sides know them.
+func (c *Check) CompareSettings(p *convert.Plan) {
+	if c.Settings == nil || !p.SettingsKnown {
+		return
+	}
+	c.settings = c.Proven
+	effect := func(given bool, name string, want, got any) string {
+		if given {
+			c.Doubted = append(c.Doubted, fmt.Sprintf("%s %v was given, and conversion.json records %v", name, want, got))
+			return "either conversion.json records another model's, or the value that was given is wrong"
+		}
+		return "a conversion of this checkpoint would take it for the model's"
+	}
+	if want, got := p.Config.AttentionWindow, c.Settings.AttentionWindow; want != got && p.Config.Has(model.Attention) {
+		c.add(recordedWindow, want, got, effect(c.Given.AttentionWindow != nil, "attention window", want, got))
+	}
+	if want, got := p.Config.LogitsSoftCap, float64(c.Settings.LogitsSoftCap); want != got {
+		c.add("settings.logits_soft_cap", want, got, effect(c.Given.LogitsSoftCap != nil, "logits soft cap", want, got))
+	}
+	if want, got := p.Config.EmbeddingScale, c.Settings.EmbeddingScale; want != got {
+		c.add(recordedScale, want, got, effect(c.Given.EmbeddingScale != nil, "embedding scale", want, got))
+	}
+}
+
+// Names of fields.
+const (
+	recordedWindow = "settings.attention_window"
+	recordedScale  = "settings.embedding_scale"
+)
+
+// CompareForm compares how config.json expresses the model. written is its attention_window_size, 0 if it has none. isWrong says
+// that this is known to be wrong, so that it shows nothing of the record.
+func (c *Check) CompareForm(p *convert.Plan, written int64, isWrong bool) {
+	if p.HF == nil {
+		return
+	}
+	form, field := c.HuggingFace, "huggingface.attention_window_size"
+	if form == nil {
+		window := p.Config.AttentionWindow
+		if c.Settings != nil { // config.json states them as they are
+			window, field = c.Settings.AttentionWindow, recordedWindow
+		}
+		form = &manifest.HuggingFace{AttentionWindowSize: window, LogitsSoftCap: p.HF.LogitsSoftCap, EmbeddingDividedBy: p.HF.EmbeddingDividedBy}
+	}
+	if p.Config.Has(model.Attention) && !isWrong {
+		if form.MatchRuntime != p.HF.MatchRuntime {
+			c.add("huggingface.match_runtime", orNone(p.HF.MatchRuntime), orNone(form.MatchRuntime), fmt.Sprintf(
+				"attention_window_size is %d and the original's window %d: conversion.json says which of the two config.json has, and a conversion back depends on it", written, p.Config.AttentionWindow))
+		} else if form.AttentionWindowSize != written && written != 0 && !slices.Contains(c.Wrong(), field) {
+			c.add(field, written, form.AttentionWindowSize, "config.json or conversion.json was changed after the conversion")
+		}
+	}
+	if form.EmbeddingDividedBy != p.HF.EmbeddingDividedBy {
+		c.add("huggingface.embedding_divided_by", p.HF.EmbeddingDividedBy, form.EmbeddingDividedBy, "a conversion back multiplies by it")
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
