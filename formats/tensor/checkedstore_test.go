@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
@@ -66,6 +67,31 @@ func TestSliceOfChunks(t *testing.T) {
 		p := make([]byte, 2)
 		if _, err := part.ReadAt(p, 0); errors.As(err, &bad) != (end != io.EOF) || err == nil && string(p) != "ab" {
 			t.Errorf("stream that ends in %v: %q, %v", end, p, err)
+		}
+	}
+}
+
+// A digest reads nothing more for a checksum, unless that is of more bytes than the tensor has.
+func TestDigestReadsOnce(t *testing.T) {
+	content := bytes.Repeat([]byte("weights!"), 100*64)
+	whole := tensor.RowMajor(100, 64)
+	for _, c := range []struct {
+		view    tensor.View
+		wrong   bool
+		checked int32
+	}{
+		{whole, false, 0},
+		{whole, true, 1},
+		{tensor.RowMajor(99, 64), false, 1},
+	} {
+		data := tensortest.NewSummed(tensor.F64, c.view, content, 0, int64(len(content)), c.wrong)
+		of := &tensor.Tensor{Name: "w", DType: tensor.F64, Shape: c.view.Shape, Data: data}
+		var bad *tensor.FormatError
+		if _, err := tensor.Digest(t.Context(), of, digest.BLAKE3); errors.As(err, &bad) != c.wrong || err != nil && bad == nil {
+			t.Errorf("%v: %v", c.view, err)
+		}
+		if checked, passes := data.Checked.Load(), data.Passes.Load(); checked != c.checked || passes != 1-c.checked {
+			t.Errorf("%v: the checksum was read for %d times, and known %d times", c.view, checked, passes)
 		}
 	}
 }

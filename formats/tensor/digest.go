@@ -12,26 +12,27 @@ import (
 func Digest(ctx context.Context, t *Tensor, a digest.Algorithms) (digest.Sum, error) {
 	h := digest.New(a)
 	n, err := copyTo(ctx, h, t)
-	if err == nil && n != t.Bytes() {
-		err = Bad("data ends after %d of %d bytes", n, t.Bytes())
-	}
-	if c, ok := t.Data.(Checker); ok && err == nil {
-		err = c.Check()
-	}
 	if err != nil {
 		return digest.Sum{}, Annotate(err, Location{Tensor: t.Name})
 	}
 	return h.Sum(n), nil
 }
 
-// copyTo writes the bytes of the elements to w until all are written or ctx is done.
+// copyTo writes the bytes of the elements to w until all are written and checked, or ctx is done.
 func copyTo(ctx context.Context, w io.Writer, t *Tensor) (int64, error) {
-	r, err := t.Data.Stream(0)
+	r, check, err := StreamWhole(t)
 	if err != nil {
 		return 0, err
 	}
 	defer r.Close()
-	return io.CopyBuffer(contextWriter{ctx, w}, r, make([]byte, min(max(t.Bytes(), 512), 256<<10)))
+	n, err := io.CopyBuffer(contextWriter{ctx, w}, r, make([]byte, min(max(t.Bytes(), 512), 256<<10)))
+	if err == nil && n != t.Bytes() {
+		err = Bad("data ends after %d of %d bytes", n, t.Bytes())
+	}
+	if err == nil {
+		err = check()
+	}
+	return n, err
 }
 
 // contextWriter fails once its context is done.

@@ -72,11 +72,7 @@ func Of(ctx context.Context, t *tensor.Tensor) (*Stats, error) { return OfAlso(c
 // OfAlso is Of, and writes the bytes that it reads to also.
 func OfAlso(ctx context.Context, t *tensor.Tensor, also io.Writer) (*Stats, error) {
 	c := newCounter(t)
-	err := read(ctx, t, c, also)
-	if check, ok := t.Data.(tensor.Checker); ok && err == nil {
-		err = check.Check()
-	}
-	if err != nil {
+	if err := read(ctx, t, c, also); err != nil {
 		return nil, tensor.Annotate(err, tensor.Location{Tensor: t.Name})
 	}
 	return c.stats(), nil
@@ -98,7 +94,7 @@ func countsCodes(d tensor.DType) bool {
 }
 
 func read(ctx context.Context, t *tensor.Tensor, c counter, also io.Writer) error {
-	r, err := t.Data.Stream(0)
+	r, check, err := tensor.StreamWhole(t)
 	if err != nil {
 		return err
 	}
@@ -123,7 +119,7 @@ func read(ctx context.Context, t *tensor.Tensor, c counter, also io.Writer) erro
 			return err
 		}
 	}
-	return nil
+	return check()
 }
 
 // noValues returns the Stats of a tensor without finite values.

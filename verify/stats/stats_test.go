@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/tensortest"
 )
 
 // memory is a tensor's data in memory.
@@ -283,6 +284,18 @@ func TestChecksum(t *testing.T) {
 		x.Data = checked{make([]byte, tt.bytes), tt.err}
 		if _, err := Of(context.Background(), x); (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
+
+// A checksum is computed from what is read for the statistics.
+func TestChecksumOfOneReading(t *testing.T) {
+	for _, wrong := range []bool{false, true} {
+		view := tensor.RowMajor(100, 70)
+		data := tensortest.NewSummed(tensor.F32, view, make([]byte, 28000), 0, 28000, wrong)
+		_, err := Of(t.Context(), &tensor.Tensor{Name: "w", DType: tensor.F32, Shape: view.Shape, Data: data})
+		if n := data.Checked.Load(); (err != nil) != wrong || n > 0 != wrong {
+			t.Errorf("wrong: %t: %v, and %d readings more", wrong, err, n)
 		}
 	}
 }
