@@ -264,10 +264,14 @@ func (c *computation) attendAlike() bool {
 func (c *computation) compareModel(ctx context.Context, m, other *runtime.Model) (*logits.Result, *runtime.Model, error) {
 	o := logits.Options{Semantics: c.run.options.Semantics, Other: other, Given: c.given(m)}
 	m.OnRead = c.reading(m)
+	if c.run.converted == nil && (c.run.options.Facts || recordOf(m.Found).Record != nil) {
+		o.Digest = c.run.digestAlgorithms()
+	}
 	result, err := logits.Compare(ctx, m, c.fixture, o)
 	if err != nil {
 		return nil, nil, err
 	}
+	c.run.digests, o.Digest = result.Digests, 0
 	if m.Evidence != runtime.Assumed && m.Evidence != runtime.Contradicted || result.Semantics != reference.Original.String() {
 		return result, m, nil
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
-	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -91,7 +90,7 @@ func (r *run) facts(ctx context.Context) (*Facts, error) {
 		}
 	}
 	if r.converted != nil {
-		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", unstatedSettings(r.plan, r.convertedModel, v.Config), v.Window, digestsOf(v.Weights.Converted), r.options.Digest); err != nil {
+		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", unstatedSettings(r.plan, r.convertedModel, v.Config), v.Window, digestsOf(r, false), r.options.Digest); err != nil {
 			return nil, err
 		}
 	}
@@ -108,14 +107,21 @@ func (r *run) sourceFacts(ctx context.Context) (*CheckpointFacts, error) {
 		window = nil // it is that of the converted checkpoint
 	}
 	var known map[string]digest.Sum
-	if r.verdict.Weights != nil && r.options.Adapter == nil { // with an adapter they are those of the merged tensors
-		known = digestsOf(r.verdict.Weights.Source)
+	if r.options.Adapter == nil { // with an adapter they are those of the merged tensors
+		known = digestsOf(r, true)
 	}
 	return describe(ctx, r.verdict.Source, r.source, r.options.Model, r.options.Settings, window, known, r.options.Digest)
 }
 
-// digestsOf returns the digests of tensors by name.
-func digestsOf(tensors strictjson.List[TensorDigest]) map[string]digest.Sum {
+// digestsOf returns the digests of tensors of the source, or of the converted checkpoint, that the checks computed, by name.
+func digestsOf(r *run, source bool) map[string]digest.Sum {
+	if r.converted == nil {
+		return r.digests
+	}
+	tensors := r.verdict.Weights.Converted
+	if source {
+		tensors = r.verdict.Weights.Source
+	}
 	known := map[string]digest.Sum{}
 	for i := range tensors.Len() {
 		t := tensors.At(i)

@@ -83,7 +83,7 @@ func (c *computation) compareDigests(ctx context.Context) error {
 	otherConfig := !equal && sameWeights(c.run.verdict)
 	same, ofSource := false, ""
 	for _, m := range of {
-		found, err := m.Digest(ctx, algorithm, nil, nil)
+		found, err := m.Digest(ctx, algorithm, digestsOf(c.run, m == c.source), nil)
 		if err != nil {
 			return err
 		}

@@ -103,10 +103,11 @@ func checkAll(ctx context.Context, r *run) (err error) {
 		}
 	} else if err := checkAlone(r); err != nil {
 		return err
-	} else if err := noteChanged(ctx, r); err != nil {
+	}
+	if err := r.checkComputation(ctx); err != nil || r.converted != nil {
 		return err
 	}
-	return r.checkComputation(ctx)
+	return noteChanged(ctx, r)
 }
 
 // unchanged returns an error if a file of either checkpoint was changed while it was read: then the verdict is about no
@@ -141,6 +142,8 @@ type run struct {
 	renaming       *renaming     // of the tensors of the plan in the converted checkpoint
 	tiesOther      bool          // config.json of the converted checkpoint ties an output head that differs from the embedding
 	retyped        retyped       // tensors of the converted checkpoint that the plan has the dtypes of
+
+	digests map[string]digest.Sum // of tensors of a source alone, by name
 
 	progressing sync.Mutex
 }

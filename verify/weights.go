@@ -46,7 +46,7 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	for _, d := range l.Dests {
 		total += (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes()
 	}
-	digests := r.digests()
+	digests := r.digestAlgorithms()
 	proved, err := proof.Prove(ctx, l, r.converted, proof.Options{Sources: digests, Dests: digests, Progress: func(done int64) { r.progress("comparing weights", done, total) }})
 	if err != nil {
 		return nil, err
@@ -72,9 +72,9 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 	return w.section, nil
 }
 
-// digests returns the hash functions of the digests that the proof computes: that of the options, and those of the
+// digestAlgorithms returns the hash functions of the digests that the proof computes: that of the options, and those of the
 // conversion.json of either checkpoint.
-func (r *run) digests() digest.Algorithms {
+func (r *run) digestAlgorithms() digest.Algorithms {
 	a := r.options.Digest
 	for _, m := range []*manifest.Record{recordOf(r.sourceModel).Record, r.record.Record} {
 		if m != nil {

@@ -17,6 +17,7 @@ type input struct {
 	model     *runtime.Model
 	fixture   *golden.Fixture
 	semantics reference.Semantics
+	float64   *reference.Model // model in float64; the first of the runs that read the weights together
 
 	batch, length     int // of the rows of all passes
 	tokens, positions []int32
@@ -31,6 +32,7 @@ func newInput(m *runtime.Model, f *golden.Fixture, semantics *reference.Semantic
 	if semantics != nil {
 		in.semantics = *semantics
 	}
+	in.float64 = m.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})
 	for i := range f.Passes {
 		p := &f.Passes[i]
 		in.batch += p.Batch

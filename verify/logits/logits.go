@@ -14,6 +14,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -24,6 +25,7 @@ type Options struct {
 	Semantics *reference.Semantics // nil for those of the fixture's implementation
 	Other     *runtime.Model       // another checkpoint that should be the same model, whose tensors may explain a fault; or nil
 	Given     model.Settings       // of those of the model that the caller gave, because the checkpoint does not state them
+	Digest    digest.Algorithms    // of Result.Digests; 0 for none
 }
 
 // Compare runs a model on the tokens of a fixture and compares every result that was recorded with float64, within the
@@ -39,9 +41,18 @@ func Compare(ctx context.Context, m *runtime.Model, f *golden.Fixture, o Options
 		return r, nil
 	}
 	rivals := rivals(in, &o)
+	var weights *model.DigestedWeights
+	if o.Digest != 0 {
+		in.float64, weights = m.Digested(in.semantics, in.float64.Arithmetic, o.Digest)
+	}
 	measured, err := measure(ctx, in, rivals)
 	if err != nil {
 		return nil, err
+	}
+	if weights != nil {
+		if r.Digests, err = weights.Sums(ctx); err != nil {
+			return nil, err
+		}
 	}
 	j := judge(in, measured)
 	r.OK, r.Envelope, r.Sites, r.Metrics = j.ok, j.envelope, j.results, measured.metrics()

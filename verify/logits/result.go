@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
 )
@@ -43,6 +44,8 @@ type Result struct {
 
 	Blocks []model.BlockType `json:"-"` // kinds of the blocks of the model
 	Passes []golden.Pass     `json:"-"` // tokens and positions of the fixture, for plots
+
+	Digests map[string]digest.Sum `json:"-"` // of the tensors that were read, by name, as Options.Digest asks for
 }
 
 // Site is the outcome for one result of the model, such as the output of block 2, at all tokens of a pass.

@@ -46,7 +46,7 @@ type runs struct {
 // measure runs the model and returns the errors.
 func measure(ctx context.Context, in *input, rivals []*rival) (*measurements, error) {
 	m := &measurements{arithmetics: in.legalRuns()}
-	r := &runs{ctx: ctx, in: in, measured: m, rivals: rivals, float64: in.model.Reference(in.semantics, reference.Arithmetic{Precision: reference.Float64})}
+	r := &runs{ctx: ctx, in: in, measured: m, rivals: rivals, float64: in.float64}
 	for _, a := range m.arithmetics {
 		r.legal = append(r.legal, in.model.Reference(in.semantics, a))
 	}
