@@ -264,7 +264,7 @@ func (c *computation) attendAlike() bool {
 func (c *computation) compareModel(ctx context.Context, m, other *runtime.Model) (*logits.Result, *runtime.Model, error) {
 	o := logits.Options{Semantics: c.run.options.Semantics, Other: other, Given: c.given(m)}
 	m.OnRead = c.reading(m)
-	if c.run.converted == nil && (c.run.options.Facts || recordOf(m.Found).Record != nil) {
+	if c.run.converted == nil { // no proof has computed them
 		o.Digest = c.run.digestAlgorithms()
 	}
 	result, err := logits.Compare(ctx, m, c.fixture, o)

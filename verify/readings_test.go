@@ -79,6 +79,9 @@ func TestReadingsAlone(t *testing.T) {
 		}
 	}
 	remove(t, dir, manifest.Name)
+	if n, v := readings(Options{Golden: recording}); n != measured[true] || v.Logits[0].Weights == "" {
+		t.Errorf("%d bytes are read where nothing but the recording has a digest, and %d with all", n, measured[true])
+	}
 	if n, _ := readings(Options{Golden: plain}); n != measured[true] {
 		t.Errorf("%d bytes are read, and %d with the digests", n, measured[true])
 	}
