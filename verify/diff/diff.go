@@ -9,6 +9,8 @@ package diff
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/names"
@@ -87,7 +89,7 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 			d.note("%c: %s", 'A'+i, note)
 		}
 	}
-	d.result.Summary.LeftOut = countLeftOut(a, b)
+	leftA, leftB := a.LeftOut, b.LeftOut
 	if !d.options.Raw {
 		var err error
 		if a, b, err = d.copies.dequantize(a, b, d.note); err != nil {
@@ -97,6 +99,7 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 	if err := d.match(ctx, a, b); err != nil {
 		return nil, err
 	}
+	d.result.Summary.LeftOut = countLeftOut(selected(d.options.Only, d.a, leftA), selected(d.options.Only, d.b, leftB))
 	if err := (configs{d}).compare(ctx); err != nil {
 		return nil, err
 	}
@@ -121,13 +124,29 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 	return d.result, nil
 }
 
+// selected returns those of the names of a side's tensors that a pattern matches, with or without the prefix that they lose; all without patterns.
+func selected(only []string, s *side, all []string) []string {
+	if len(only) == 0 {
+		return all
+	}
+	var kept []string
+	for _, name := range all {
+		if slices.ContainsFunc(only, func(pattern string) bool {
+			return names.Glob(pattern, name) || names.Glob(pattern, strings.TrimPrefix(name, s.prefix))
+		}) {
+			kept = append(kept, name)
+		}
+	}
+	return kept
+}
+
 // countLeftOut counts the tensors that A leaves out, and those that only B does.
-func countLeftOut(a, b *tensor.Checkpoint) int {
-	n, inA := len(a.LeftOut), map[string]bool{}
-	for _, name := range a.LeftOut {
+func countLeftOut(a, b []string) int {
+	n, inA := len(a), map[string]bool{}
+	for _, name := range a {
 		inA[name] = true
 	}
-	for _, name := range b.LeftOut {
+	for _, name := range b {
 		if !inA[name] {
 			n++
 		}

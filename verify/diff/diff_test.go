@@ -440,18 +440,32 @@ func TestDiffExplains(t *testing.T) {
 	}
 }
 
-// An "equal" counts the tensors that either side has and that were not read.
+// An "equal" counts the tensors that either side has, that were selected and that were not read.
 func TestLeftOut(t *testing.T) {
 	for _, tt := range []struct {
 		a, b []string
+		only string
 		want string
 	}{
-		{nil, nil, "equal"}, {nil, []string{"s"}, "equal, without 1 tensor that was not read"}, {[]string{"s", "s"}, []string{"s", "t"}, "equal, without 3 tensors that were not read"},
+		{nil, nil, "", "equal"}, {nil, []string{"s"}, "", "equal, without 1 tensor that was not read"}, {[]string{"s", "s"}, []string{"s", "t"}, "", "equal, without 3 tensors that were not read"},
+		{[]string{"s"}, []string{"layers.0.s"}, "model.final_norm.*", "equal in the 1 of 36 tensors that were selected"},
+		{[]string{"s", "model.final_norm.s"}, []string{"t", "model.final_norm.t"}, "model.final_norm.*", "equal in the 1 of 36 tensors that were selected, without 2 tensors that were not read"},
+		{[]string{"model.final_norm.s"}, nil, "model.*", "equal in the 36 of 36 tensors that were selected, without 1 tensor that was not read"},
 	} {
 		a, b := open(t, testdata+"micro-griffin/hf"), open(t, testdata+"micro-griffin/hf")
 		a.LeftOut, b.LeftOut = tt.a, tt.b
-		if r, err := Diff(t.Context(), a, b, Options{}); err != nil || r.Verdict != tt.want {
+		o := Options{}
+		if tt.only != "" {
+			o.Only = []string{tt.only}
+		}
+		if r, err := Diff(t.Context(), a, b, o); err != nil || r.Verdict != tt.want {
 			t.Errorf("%q, %q: %v, %+v", tt.a, tt.b, err, r)
 		}
+	}
+	one := array{tensor.F32, []int64{2}, []float64{1, 2}}
+	a, b := checkpointOf(t, one.tensor("model.w"), one.tensor("model.v")), checkpointOf(t, one.tensor("w"), one.tensor("v"))
+	a.LeftOut = []string{"model.s", "model.stats"}
+	if r, err := Diff(t.Context(), a, b, Options{Only: []string{"?"}}); err != nil || r.Verdict != "equal in the 2 of 2 tensors that were selected, without 1 tensor that was not read" {
+		t.Errorf("without the prefix: %v, %+v", err, r)
 	}
 }

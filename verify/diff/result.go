@@ -168,7 +168,7 @@ type Summary struct {
 	Config    int `json:"config"`        // entries of Result.Config
 
 	Unselected int `json:"unselected,omitempty"` // tensors that match none of the patterns, which are no entries
-	LeftOut    int `json:"left_out,omitempty"`   // tensors that either checkpoint has and that were not read, such as sparse ones
+	LeftOut    int `json:"left_out,omitempty"`   // tensors that either checkpoint has, that were selected and that were not read, such as sparse ones
 
 	Elements  int64  `json:"elements"`         // that were compared
 	Differing int64  `json:"differing"`        // of them, elements that are not the same, within the tolerance or not
