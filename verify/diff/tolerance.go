@@ -13,16 +13,18 @@ type Tolerance struct {
 	Abs float64 // of |a - b|
 	Rel float64 // of |a - b|, relative to the larger of |a| and |b|
 	ULP uint64  // of the number of representable values from a to b; only if the dtypes are one floating-point dtype
+
+	given map[string]bool // the bounds that ParseTolerance read, to name those of 0
 }
 
-// String writes the tolerance as ParseTolerance reads it, without the bounds that are 0.
+// String writes the tolerance as ParseTolerance reads it, without the bounds of 0 that it did not read.
 func (t *Tolerance) String() string {
 	var parts []string
 	for _, part := range []struct {
 		key   string
 		value string
 	}{{"abs", strconv.FormatFloat(t.Abs, 'g', -1, 64)}, {"rel", strconv.FormatFloat(t.Rel, 'g', -1, 64)}, {"ulp", strconv.FormatUint(t.ULP, 10)}} {
-		if part.value != "0" {
+		if part.value != "0" || t.given[part.key] {
 			parts = append(parts, part.key+"="+part.value)
 		}
 	}
@@ -34,8 +36,7 @@ func (t *Tolerance) String() string {
 
 // ParseTolerance reads "abs=1e-6,rel=1e-3,ulp=2", each part at most once. Anything else is an *OptionError.
 func ParseTolerance(text string) (*Tolerance, error) {
-	t := &Tolerance{}
-	seen := map[string]bool{}
+	t := &Tolerance{given: map[string]bool{}}
 	for part := range strings.SplitSeq(text, ",") {
 		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
 		var err error
@@ -49,10 +50,10 @@ func ParseTolerance(text string) (*Tolerance, error) {
 		default:
 			err = strconv.ErrSyntax
 		}
-		if err != nil || seen[key] {
+		if err != nil || t.given[key] {
 			return nil, &OptionError{Option: OptionTolerance, Problem: fmt.Sprintf("%q is not a tolerance", text)}
 		}
-		seen[key] = true
+		t.given[key] = true
 	}
 	return t, nil
 }

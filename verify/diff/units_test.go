@@ -184,6 +184,11 @@ func TestToleranceText(t *testing.T) {
 			t.Errorf("%+v is %s", tolerance, got)
 		}
 	}
+	for _, given := range []string{"abs=0", "rel=0", "ulp=0", "abs=0,ulp=2", "abs=0,rel=0,ulp=0", "rel=0.5"} {
+		if tolerance, err := ParseTolerance(given); err != nil || tolerance.String() != given {
+			t.Errorf("%s is %s, %v", given, tolerance, err)
+		}
+	}
 	for _, tt := range []struct {
 		tolerance Tolerance
 		a, b      float64
