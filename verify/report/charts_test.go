@@ -133,19 +133,21 @@ func TestPerplexityText(t *testing.T) {
 	}
 }
 
-// A window is marked where it is full, once if both models have the same.
+// A window is marked before the first prediction of a token that it hides something from, once if both models have the same.
 func TestPositions(t *testing.T) {
 	for _, tt := range []struct {
 		windows []int64
 		want    []float64
-	}{{nil, nil}, {[]int64{8}, []float64{8}}, {[]int64{8, 8}, []float64{8}}, {[]int64{8, 9}, []float64{8, 9}}, {[]int64{0, 8}, []float64{8}}, {[]int64{8, 0}, []float64{8}}, {[]int64{15}, []float64{15}}, {[]int64{16}, nil}, {[]int64{20}, nil}} {
+		at      string
+	}{{nil, nil, ""}, {[]int64{8}, []float64{8.5}, "8"}, {[]int64{8, 8}, []float64{8.5}, "8"}, {[]int64{8, 9}, []float64{8.5, 9.5}, "8 in the first checkpoint and 9 in the second checkpoint"},
+		{[]int64{0, 8}, []float64{8.5}, "8 in the second checkpoint"}, {[]int64{8, 0}, []float64{8.5}, "8 in the first checkpoint"}, {[]int64{14}, []float64{14.5}, "14"}, {[]int64{15}, nil, ""}, {[]int64{20}, nil, ""}} {
 		axis, marks := positions(&Score{Result: &perplexity.Result{Spans: []perplexity.Span{{From: 0, To: 4}, {From: 4, To: 16}}}, Windows: tt.windows})
 		var got []float64
 		for _, p := range marks.Points {
 			got = append(got, p.X)
 		}
-		if fmt.Sprint(got) != fmt.Sprint(tt.want) || axis.Min != 0 || axis.Max != 16 {
-			t.Errorf("%v: %v from %g to %g", tt.windows, got, axis.Min, axis.Max)
+		if want := "from position " + tt.at + " on, " + hides; fmt.Sprint(got) != fmt.Sprint(tt.want) || marks.Name != want || axis.Min != 0 || axis.Max != 16 {
+			t.Errorf("%v: %v %q from %g to %g", tt.windows, got, marks.Name, axis.Min, axis.Max)
 		}
 	}
 	for _, tt := range []struct {

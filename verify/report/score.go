@@ -27,7 +27,7 @@ type Score struct {
 	Arithmetic string
 	Griffin    string // version of the program
 	Models     []ScoredModel
-	Windows    []int64                  // positions from which on the attention window of each model is full; 0 for none
+	Windows    []int64                  // positions of the first token whose attention does not see that at position 0, of each model; 0 for none
 	Piece      func(token int32) string // the text of a token; nil if it is not known
 }
 
@@ -142,18 +142,37 @@ func spanText(s *perplexity.Span) string {
 
 func middle(s *perplexity.Span) float64 { return float64(s.From+s.To-1) / 2 }
 
-// positions returns the axis of positions, and marks where the windows of the models are full.
+// positions returns the axis of positions, which are those of the predicted tokens, and marks from where on the windows of the models hide
+// the first token. A token predicts the next one.
 func positions(s *Score) (chart.Axis, chart.Series) {
 	last := s.Spans[len(s.Spans)-1].To
 	windows := chart.Series{Class: chart.Mark, Shape: chart.Uprights}
+	same := len(s.Windows) < 2 || s.Windows[0] == s.Windows[1]
 	var at []string
 	for i, w := range s.Windows {
-		if w > 0 && w < int64(last) && (i == 0 || w != s.Windows[0]) {
-			windows.Points, at = append(windows.Points, chart.Point{X: float64(w)}), append(at, fmt.Sprint(w))
+		if w == 0 || w+1 >= int64(last) || same && i > 0 {
+			continue
 		}
+		where := fmt.Sprint(w)
+		if !same {
+			where += " in the " + strings.ToLower(scoredRole(i)) + " checkpoint"
+		}
+		windows.Points, at = append(windows.Points, chart.Point{X: float64(w) + 0.5}), append(at, where)
 	}
-	windows.Name = fmt.Sprintf("the attention window is full from here on (position %s)", strings.Join(at, ", and in the other model "))
-	return chart.Linear("position in the row", 0, float64(max(last, 2))), windows
+	windows.Name = fmt.Sprintf("from position %s on, %s", strings.Join(at, " and "), hides)
+	return chart.Linear("position of the predicted token in the row", 0, float64(max(last, 2))), windows
+}
+
+// hides says what the attention window does from the position on that is marked, in the words of all pages.
+const hides = "attention no longer sees the token at position 0"
+
+// marked says which prediction is the first to the right of the mark of a window.
+func marked(windows chart.Series) string {
+	if len(windows.Points) == 0 {
+		return ""
+	}
+	at := windows.Points[0].X
+	return fmt.Sprintf(" A token predicts the next one: that at position %g predicts position %g, the first to the right of its mark.", at-0.5, at+0.5)
 }
 
 // nllChart plots the mean score over positions.
@@ -178,7 +197,7 @@ func nllChart(s *Score) *chart.Chart {
 	room := math.Max((high-low)*0.08, 0.01)
 	x, windows := positions(s)
 	return &chart.Chart{ID: "plot-nll", Title: "Nats a token", X: x, Y: chart.Linear("nats a token", math.Max(0, low-room), high+room), Series: append([]chart.Series{windows}, series...),
-		Caption: "Mean negative log-likelihood of the predicted tokens, by their position in the row. Less is better."}
+		Caption: "Mean negative log-likelihood of the predicted tokens, by their position in the row. Less is better." + marked(windows)}
 }
 
 // klChart plots the divergence of two models over positions.
@@ -192,7 +211,7 @@ func klChart(s *Score) *chart.Chart {
 	}
 	x, windows := positions(s)
 	c := &chart.Chart{ID: "plot-kl", Title: "Divergence over positions", X: x, Y: chart.Logarithmic("KL, nats a token", values),
-		Caption: "Mean Kullback-Leibler divergence of the second checkpoint's predictions from the first's, by position. Spans without any are at the lower edge."}
+		Caption: "Mean Kullback-Leibler divergence of the second checkpoint's predictions from the first's, by position. Spans without any are at the lower edge." + marked(windows)}
 	line := chart.Series{Name: "the second from the first", Class: chart.Main, Shape: chart.LinedDots}
 	for i := range s.Spans {
 		span := &s.Spans[i]

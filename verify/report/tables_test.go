@@ -94,7 +94,7 @@ func TestFindingsTable(t *testing.T) {
 	}
 }
 
-// A token is marked if another one is the most likely next, or none is, and has an asterisk where the attention window is full.
+// A token is marked if another one is the most likely next, or none is, and has an asterisk where attention no longer sees the first token of the document.
 func TestTokensOfThePage(t *testing.T) {
 	pass := &golden.Pass{Batch: 2, Length: 3, Tokens: []int32{10, 11, 12, 13, 14, 15}, Positions: []int32{0, 1, 2, 0, 1, 2}}
 	token := func(row, at, ours, theirs int) logits.TokenMetrics {

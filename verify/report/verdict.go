@@ -151,7 +151,7 @@ type logitsPart struct {
 	ID       string
 	Of       string // "source" or "converted checkpoint", if there are both
 	Headline string
-	Full     int // position from which on the attention window is full; 0 for none
+	Full     int // position from which on attention no longer sees the first token of a document; 0 for never
 	Where    []faultPart
 	Charts   []*chart.Chart
 	Metrics  *page.Table // nil without any
@@ -190,7 +190,7 @@ type tokenRow struct {
 	Position, ID     int32
 	KL, Largest      float64
 	Ours, Theirs     int  // the most likely next token, or -1 if there is none
-	TopDiffers, Deep bool // another most likely next token; the attention window is full
+	TopDiffers, Deep bool // another most likely next token; attention no longer sees the first token of the document
 }
 
 func newVerdictPage(v *verify.Verdict) *verdictPage {

@@ -193,8 +193,8 @@ func headGap(blocks int) float64 { return math.Max(1, float64(blocks)/11) }
 // maxColumns is the number of tokens that a plot shows. Of more tokens, it shows the worst of each group.
 const maxColumns = 800
 
-// tokensChart shows the error of one result at every token, row after row, and marks where documents start, and where the
-// window is full: from that position on, 0 for none.
+// tokensChart shows the error of one result at every token, row after row, and marks where documents start, and from where on the
+// window hides the first token: that position, 0 for none.
 func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, full int, title, id string) *chart.Chart {
 	if s == nil || pass == nil || len(s.Errors) != pass.Batch*pass.Length {
 		return nil
@@ -248,7 +248,7 @@ func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, full int,
 	case len(bad.Points) > 0 && s.First != nil:
 		c.Caption += fmt.Sprintf(" Outside from token %d of row %d (position %d) on: %s.", s.First.Token, s.First.Row, s.First.Position, text.Count(len(bad.Points), "token"))
 	case full > 0 && len(windows.Points) == 0:
-		c.Caption += fmt.Sprintf(" No document reaches position %d, from which on the attention window is full.", full)
+		c.Caption += fmt.Sprintf(" No document reaches position %d, from which on %s.", full, hides)
 	}
 	c.Caption += notFinite(c, bad.Points, limit.Points)
 	return c
@@ -268,10 +268,10 @@ func decodingPoints(s *logits.Site, pass *golden.Pass) []chart.Point {
 	return points
 }
 
-// marks returns where documents start and where their windows are full. The first token has no mark.
+// marks returns where documents start and where windows begin to hide their first tokens. The first token has no mark.
 func marks(pass *golden.Pass, full int) (windows, documents chart.Series) {
 	const maxMarks = 64 // more would hide the points
-	windows = chart.Series{Name: fmt.Sprintf("the attention window is full from here on (position %d)", full), Class: chart.Mark, Shape: chart.Uprights}
+	windows = chart.Series{Name: fmt.Sprintf("from position %d on, %s", full, hides), Class: chart.Mark, Shape: chart.Uprights}
 	documents = chart.Series{Name: "a row or document begins", Class: chart.Begin, Shape: chart.Uprights}
 	for i, position := range pass.Positions {
 		at := chart.Point{X: float64(i) - 0.5}

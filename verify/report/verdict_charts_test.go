@@ -108,7 +108,7 @@ func passOf(rows, length, document int) *golden.Pass {
 	return p
 }
 
-// Every token has its error, its limit, and marks where documents begin and windows are full. Of many tokens the worst of each group is shown.
+// Every token has its error, its limit, and marks where documents begin and windows hide their first tokens. Of many tokens the worst of each group is shown.
 func TestTokensChart(t *testing.T) {
 	of := func(errors ...float64) *logits.Site {
 		s := &logits.Site{Name: "hidden.1", OK: true}
@@ -122,7 +122,7 @@ func TestTokensChart(t *testing.T) {
 	c := tokensChart(s, of(0.25, 0.5, 0.75, 1), passOf(2, 4, 3), 2, "", "x")
 	for name, want := range map[string]string{
 		"the fixture against": "0:1 2:0.5 3:2 4:0 5:1 6:1", outsideName: "1:3 7:4", envelopeName: "0:2 1:2 2:2 3:2 4:2 5:2 6:2 7:2", "decoding": "2:0.25 3:0.5 6:0.75 7:1",
-		"a row or document begins": "2.5:0 3.5:0 6.5:0", "the attention window is full": "1.5:0 5.5:0",
+		"a row or document begins": "2.5:0 3.5:0 6.5:0", "from position 2 on, attention no longer sees the token at position 0": "1.5:0 5.5:0",
 	} {
 		if got := at(seriesOf(t, c, name)); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
@@ -140,7 +140,7 @@ func TestTokensChart(t *testing.T) {
 	if got := seriesOf(t, c, "decoding")[2].Text; !strings.HasPrefix(got, "decoding, token 2 of row 1: ") {
 		t.Error(got)
 	}
-	if c := tokensChart(of(1, 1), nil, passOf(1, 2, 2), 8, "", "x"); !strings.HasSuffix(c.Caption, " No document reaches position 8, from which on the attention window is full.") || c.X.Label != "position in the row" {
+	if c := tokensChart(of(1, 1), nil, passOf(1, 2, 2), 8, "", "x"); !strings.HasSuffix(c.Caption, " No document reaches position 8, from which on attention no longer sees the token at position 0.") || c.X.Label != "position in the row" {
 		t.Error(c.Caption)
 	}
 	if c := tokensChart(of(1, 1), nil, passOf(1, 2, 2), 0, "", "x"); strings.Contains(c.Caption, "window") {
