@@ -118,11 +118,13 @@ func groupsTable(r *diff.Result) *page.Table {
 		if group.Every {
 			name = page.Text("every tensor")
 		}
+		var of *page.Layers
 		if len(group.Layers) > 0 {
 			name = name.With(r.LayersOf(group) + " of " + group.List)
+			of = page.Of(group.List, strings.Join(diff.Ranges(group.Layers), ","), group.Names)
 		}
 		x := r.Extent(group)
-		row := page.Row{Cells: []page.Cell{name, page.Text(statusWords(&r.Tensors[group.Tensors[0]])), page.Text(judged(group.Change, &x, len(group.Tensors))), {}, {}, {}, {}}}
+		row := page.Row{Of: of, Cells: []page.Cell{name, page.Text(statusWords(&r.Tensors[group.Tensors[0]])), page.Text(judged(group.Change, &x, len(group.Tensors))), {}, {}, {}, {}}}
 		beyond := page.Cell{}
 		if x.Differing > 0 {
 			share := page.Cell{Text: shareOf(x.Differing, x.Elements), Sort: fmt.Sprint(float64(x.Differing) / float64(x.Elements))}

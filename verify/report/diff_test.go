@@ -53,6 +53,18 @@ func TestReportOfTolerance(t *testing.T) {
 	}
 }
 
+// A row that stands for tensors of several layers has what the filter needs to find it by the name of each of them.
+func TestRowsOfSeveralLayers(t *testing.T) {
+	r := &diff.Result{}
+	for _, name := range []string{"m.layers.0.w", "m.layers.1.w", "m.layers.3.w", "head.w"} {
+		r.Tensors = append(r.Tensors, moved(name, 0.1, explain.Scaled))
+	}
+	text := checkPage(t, diffReport(t, r))
+	if want := `<tr data-list="m.layers" data-layers="0-1,3" data-names="w"><th`; strings.Count(text, want) != 1 || strings.Count(text, "data-layers") != 1 || !strings.Contains(text, "<tr><th") {
+		t.Errorf("not once on the page: %s", want)
+	}
+}
+
 // Matrices of a quantised copy have the judgement in both tables: the worst of a group, and that of each.
 func TestJudgementOfQuantizedCopies(t *testing.T) {
 	r := &diff.Result{B: diff.Side{Quantized: "int8"}, Summary: diff.Summary{Tensors: 2, Differ: 2}}

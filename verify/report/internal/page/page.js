@@ -157,6 +157,12 @@
     });
   }
 
+  // The tensors of a row that stands for several layers.
+  const tensors = ({ list, layers, names }) => !layers ? [] : layers.split(',').flatMap(range => {
+    const [from, to = from] = range.split('-').map(Number);
+    return Array.from({ length: to - from + 1 }, (_, k) => names.split(', ').map(name => `${list}.${from + k}.${name}`)).flat();
+  });
+
   // Tables: sorted by a column, filtered by text.
   const natural = new Intl.Collator('en', { numeric: true });
   for (const table of all('table.cards:not(.fixed)')) {
@@ -192,14 +198,15 @@
     count.className = 'soft';
     label.append('Filter ', input, count);
     table.before(label);
+    let texts;
     input.addEventListener('input', () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
       let left = 0;
-      for (const row of rows) {
-        const text = row.textContent.toLowerCase();
-        row.hidden = !words.every(w => text.includes(w));
+      texts ??= rows.map(row => [row.textContent, ...tensors(row.dataset)].join('\n').toLowerCase());
+      rows.forEach((row, at) => {
+        row.hidden = !words.every(w => texts[at].includes(w));
         if (!row.hidden) left++;
-      }
+      });
       count.textContent = words.length ? ` ${left} of ${rows.length}` : '';
     });
   }

@@ -16,6 +16,15 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// The script finds a row of several layers by what the row says that it stands for.
+func TestScriptReadsLayers(t *testing.T) {
+	for _, of := range []string{"({ list, layers, names })", "tensors(row.dataset)", "`${list}.${from + k}.${name}`"} {
+		if !strings.Contains(script, of) {
+			t.Errorf("the script lacks %s", of)
+		}
+	}
+}
+
 // The name of a row of a map is broken between its words, however short it is.
 func TestLabel(t *testing.T) {
 	if got, want := string(Label("up_proj.<b>")), "up_<wbr>proj.<wbr>&lt;b&gt;"; got != want {

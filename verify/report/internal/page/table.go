@@ -36,6 +36,19 @@ type Row struct {
 	ID    string // for links; "" for none
 	Bad   bool
 	Cells []Cell
+	Of    *Layers // what it stands for; nil for a row of its own
+}
+
+// Layers are the tensors of a row that stands for several layers, by whose whole names the filter finds it too.
+type Layers struct {
+	List    string // "model.layers"
+	Numbers string // "0-3,5"
+	Names   string // what follows the number of a layer, parted by ", "
+}
+
+// Of returns the tensors of some names in layers of a list.
+func Of(list, numbers string, names []string) *Layers {
+	return &Layers{shown(list), numbers, shown(strings.Join(names, ", "))}
 }
 
 // Cell is a cell of a table. An empty one is left out on a narrow screen.
