@@ -162,6 +162,16 @@ func TestReportOfEqualCheckpoints(t *testing.T) {
 	}
 }
 
+// The sentence below the groups speaks of numbers only where there are any.
+func TestSentenceOfGroups(t *testing.T) {
+	only := diff.TensorDiff{Name: "layers.0.w", Status: diff.OnlyA, DType: "float32", Shape: []int64{2}, Elements: 2}
+	for differing, want := range map[int64]string{0: "if the same was done to them.</p>", 3: "if the same was done to them; the numbers are the worst of them. What was done was checked on all elements.</p>"} {
+		if text := diffReport(t, &diff.Result{Tensors: []diff.TensorDiff{only}, Summary: diff.Summary{OnlyA: 1, Differing: differing}}); !strings.Contains(text, want) {
+			t.Errorf("%d elements: no %q", differing, want)
+		}
+	}
+}
+
 // A distance beside NaN is no number.
 func TestDistancesOfNaN(t *testing.T) {
 	nan := moved("layers.0.w", 0.01, explain.Other)

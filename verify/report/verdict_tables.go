@@ -29,11 +29,11 @@ func findingsTable(findings strictjson.List[verify.Finding]) *page.Table {
 	return t
 }
 
-// valueOf shows what is or should be. An element, such as "-0.125 (0xbe00)", is sorted by its value.
+// valueOf shows what is or should be. An element, such as "-0.125 (0xbe00)", is sorted by its value, and its digits are on one line.
 func valueOf(s string) page.Cell {
 	cell := page.Text(s)
 	if value, _, element := strings.Cut(cell.Text, " (0x"); element {
-		cell.Sort = value
+		cell.Sort, cell.Class = value, "short"
 	}
 	return cell
 }

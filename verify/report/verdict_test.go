@@ -130,7 +130,7 @@ func TestElementsAreSortedByValue(t *testing.T) {
 	facts := &verify.CheckpointFacts{Subject: verify.Subject{Path: "x", Layout: "huggingface"}}
 	v := &verify.Verdict{Source: &facts.Subject, Weights: &verify.WeightsSection{Section: verify.Section{Findings: strictjson.Items(findings...)}}, Facts: &verify.Facts{Source: facts}}
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })
-	for _, want := range []string{`data-sort="-0.125">-0.125 (0xbe00)<`, `data-sort="1e-05">1e-05 (0x3728)<`, `"should be">float32 [2]<`} {
+	for _, want := range []string{`class="short" data-sort="-0.125">-0.125 (0xbe00)<`, `class="short" data-sort="1e-05">1e-05 (0x3728)<`, `"should be">float32 [2]<`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
 		}
