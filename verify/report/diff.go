@@ -110,7 +110,7 @@ func groupsTable(r *diff.Result) *page.Table {
 	}
 	t := &page.Table{Label: "What differs", Columns: []page.Column{{Title: "tensors"}, {Title: "status", Short: true}, {Title: "what was done", Prose: true}, {Title: "differing", Number: true}, {Title: "largest", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}}}
 	if r.Summary.Beyond != nil {
-		t.Columns = slices.Insert(t.Columns, 4, page.Column{Title: "beyond " + r.Tolerance, Number: true})
+		t.Columns, t.Many = slices.Insert(t.Columns, 4, beyondColumn(r)), true
 	}
 	for i := range groups[:min(MaxRows, len(groups))] {
 		group := &groups[i]
@@ -139,6 +139,11 @@ func groupsTable(r *diff.Result) *page.Table {
 	return t
 }
 
+// beyondColumn counts elements outside the tolerance, whose bounds may be on lines of their own.
+func beyondColumn(r *diff.Result) page.Column {
+	return page.Column{Title: "beyond " + strings.ReplaceAll(r.Tolerance, ",", ", "), Number: true}
+}
+
 // statusWords writes the status of a tensor for people.
 func statusWords(t *diff.TensorDiff) string {
 	if t.Renamed {
@@ -155,7 +160,7 @@ func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 	t := &page.Table{Label: "All tensors that are not the same", Many: true, Columns: []page.Column{{Title: "tensor"}, {Title: "status", Short: true}, {Title: "type", Short: true}, {Title: "shape", Short: true}, {Title: "differing", Number: true},
 		{Title: "largest", Number: true}, {Title: "mean", Number: true}, {Title: "relative L2", Number: true}, {Title: "cosine", Number: true}, {Title: "ulp", Number: true}, {Title: "first", Short: true}, {Title: "what was done", Prose: true}}}
 	if r.Summary.Beyond != nil {
-		t.Columns = slices.Insert(t.Columns, 5, page.Column{Title: "beyond " + r.Tolerance, Number: true})
+		t.Columns = slices.Insert(t.Columns, 5, beyondColumn(r))
 	}
 	for i := range r.Tensors {
 		d := &r.Tensors[i]

@@ -65,6 +65,16 @@ func TestRowsOfSeveralLayers(t *testing.T) {
 	}
 }
 
+// The bounds of a tolerance, of which the heading of a column has all, may be on lines of their own, and a table with that column is one of many.
+func TestHeadingOfBounds(t *testing.T) {
+	beyond := int64(1)
+	r := &diff.Result{Tolerance: "abs=0.25,rel=0.5,ulp=2", Tensors: []diff.TensorDiff{moved("layers.1.w", 0.1, explain.Other)}}
+	r.Summary.Beyond, r.Tensors[0].Metrics.Beyond = &beyond, &beyond
+	if text := checkPage(t, diffReport(t, r)); strings.Count(text, ">beyond abs=0.25, rel=0.5, ulp=2<") != 2 || strings.Count(text, `class="cards many"`) != 2 {
+		t.Error(text)
+	}
+}
+
 // Matrices of a quantised copy have the judgement in both tables: the worst of a group, and that of each.
 func TestJudgementOfQuantizedCopies(t *testing.T) {
 	r := &diff.Result{B: diff.Side{Quantized: "int8"}, Summary: diff.Summary{Tensors: 2, Differ: 2}}
