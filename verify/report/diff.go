@@ -121,7 +121,7 @@ func groupsTable(r *diff.Result) *page.Table {
 		var of *page.Layers
 		if len(group.Layers) > 0 {
 			name = name.With(r.LayersOf(group) + " of " + group.List)
-			of = page.Of(group.List, strings.Join(diff.Ranges(group.Layers), ","), group.Names)
+			of = page.Of(group.List, strings.Join(diff.Ranges(group.Layers), ","), namesInLayers(r, group))
 		}
 		x := r.Extent(group)
 		row := page.Row{Of: of, Cells: []page.Cell{name, page.Text(statusWords(&r.Tensors[group.Tensors[0]])), page.Text(judged(group.Change, &x, len(group.Tensors))), {}, {}, {}, {}}}
@@ -137,6 +137,18 @@ func groupsTable(r *diff.Result) *page.Table {
 		t.Add(row)
 	}
 	return t
+}
+
+// namesInLayers returns what follows the numbers of layers in the names of a group's tensors. Group.Names may fold them.
+func namesInLayers(r *diff.Result, group *diff.Group) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, i := range group.Tensors {
+		if _, _, name := diff.SplitLayer(r.Tensors[i].Name); !seen[name] {
+			seen[name], names = true, append(names, name)
+		}
+	}
+	return names
 }
 
 // beyondColumn counts elements outside the tolerance, whose bounds may be on lines of their own.

@@ -59,8 +59,17 @@ func TestRowsOfSeveralLayers(t *testing.T) {
 	for _, name := range []string{"m.layers.0.w", "m.layers.1.w", "m.layers.3.w", "head.w"} {
 		r.Tensors = append(r.Tensors, moved(name, 0.1, explain.Scaled))
 	}
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g"} { // which are so many that the row folds them
+		r.Tensors = append(r.Tensors, moved("m.layers.4.x."+name, 0.2, explain.Scaled))
+	}
+	for _, name := range []string{"m.layers.4.x.h", "m.layers.4.y.a"} {
+		r.Tensors = append(r.Tensors, diff.TensorDiff{Name: name, Status: diff.Equal, DType: "float32", Shape: []int64{2}, Elements: 2})
+	}
 	text := checkPage(t, diffReport(t, r))
-	if want := `<tr data-list="m.layers" data-layers="0-1,3" data-names="w"><th`; strings.Count(text, want) != 1 || strings.Count(text, "data-layers") != 1 || !strings.Contains(text, "<tr><th") {
+	if want := `<tr data-list="m.layers" data-layers="4" data-names="x.a, x.b, x.c, x.d, x.e, x.f, x.g"><th`; strings.Count(text, want) != 1 {
+		t.Errorf("not once on the page: %s", want)
+	}
+	if want := `<tr data-list="m.layers" data-layers="0-1,3" data-names="w"><th`; strings.Count(text, want) != 1 || strings.Count(text, "data-layers") != 2 || !strings.Contains(text, "<tr><th") {
 		t.Errorf("not once on the page: %s", want)
 	}
 }
