@@ -40,6 +40,7 @@ type modelSummary struct {
 	ConfigError      string   `json:"config_error,omitempty"`    // why config.json cannot be used
 	Notes            []string `json:"notes,omitempty"`           // how tensors and config.json are read, where that is not obvious
 
+	window      string // how config.json writes it, if it was written to match a runtime
 	incomplete  string // how many tensors are missing, in words; "" for none
 	lacksConfig bool   // the layout has a config.json, and there is none
 }
@@ -98,6 +99,15 @@ func summarise(m *model.Model) *modelSummary {
 	if _, _, err := m.Manifest(); err != nil {
 		s.Notes = append(s.Notes, fmt.Sprintf("%s cannot be used: %s", manifest.Name, message(err)))
 	}
+	if matched != 0 {
+		if r, err := runtime.New(m, model.Settings{}); err == nil && r.Window() != nil {
+			s.window = r.Window().Summary
+		}
+	}
+	if h := model.UncomparedHead(m); h != nil && configErr == nil && stated != nil && stated.TieWordEmbeddings {
+		head := tensor.QuoteName(h.Tensor.Name)
+		s.Notes = append(s.Notes, fmt.Sprintf("config.json ties %s to the embedding, with which it is not compared here; if they differ, %s", head, model.ComputedWith("the embedding", head)))
+	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s
 }
@@ -145,8 +155,8 @@ func (s *modelSummary) lines() []string {
 	if s.AttentionWindow != nil {
 		lines = append(lines, fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t",
 			*s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale))
-		if s.MatchedWindow != 0 {
-			lines = append(lines, fmt.Sprintf("config.json has attention_window_size %d, with which transformers 5 attends to the same tokens", s.MatchedWindow))
+		if s.window != "" {
+			lines = append(lines, s.window)
 		}
 	} else if s.ConfigError != "" {
 		why := s.ConfigError

@@ -194,6 +194,17 @@ func TiesOther(ctx context.Context, m *Model) (bool, error) {
 	return false, nil
 }
 
+// UncomparedHead returns the first output head of a model of whose elements nothing but their bytes can say whether they are the embedding's; nil if
+// there is none.
+func UncomparedHead(m *Model) *Head {
+	for i, c := range m.HeadCopies(&Config{}) {
+		if c.Of != nil && !c.sharesStorage() {
+			return &m.Heads[i]
+		}
+	}
+	return nil
+}
+
 // CheckCopies compares output heads of a model that should be copies of the embedding with it. One that differs is a *tensor.FormatError.
 func CheckCopies(ctx context.Context, m *Model, copies []Copy) error {
 	for i := range copies {
