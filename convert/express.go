@@ -36,6 +36,8 @@ func (p *planner) express() error {
 			return &OptionError{Option: "MatchRuntime", Problem: fmt.Sprintf("attention window %d: a configuration that matches %s has one more, which is too large", c.AttentionWindow, p.options.MatchRuntime)}
 		}
 		form.MatchRuntime, form.AttentionWindowSize = p.options.MatchRuntime.String(), c.AttentionWindow+1
+	} else if written := p.configured.Config.AttentionWindow; p.stated != nil && written != c.AttentionWindow && len(p.Source.Family.BeyondOriginal(c)) > 0 {
+		form.MatchRuntime, form.AttentionWindowSize = p.configured.Form.MatchRuntime, written // with the window that it matched, runtimes would compute another model
 	}
 	if !c.EmbeddingScale {
 		form.EmbeddingDividedBy, form.TieWordEmbeddings = manifest.Float(huggingface.EmbeddingScale(c.Width)), false
@@ -112,7 +114,12 @@ func (p *planner) noteForm() {
 	if !c.Has(model.Attention) {
 		p.note(OtherNote, "there are no attention blocks: the attention window has no effect, and use_cache is false, because transformers 5 cannot cache such a model")
 	}
-	if form.MatchRuntime != "" {
+	switch {
+	case form.MatchRuntime == "":
+	case len(f.BeyondOriginal(c)) > 0:
+		p.note(WindowNote, "attention_window_size stays %d, one more than the window of %d, which the source records: the original does not compute the model, and with %d transformers 5 would compute other logits",
+			form.AttentionWindowSize, c.AttentionWindow, c.AttentionWindow)
+	default:
 		p.note(WindowNote, "attention_window_size is %d, the window + 1: with it transformers 5 and mlx-lm attend to the tokens that the original attends to, at every position",
 			form.AttentionWindowSize)
 	}

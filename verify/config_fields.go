@@ -155,7 +155,7 @@ func windowEffect(window, stated int64) func(got any) string {
 			effect = "this is window + 2: attention would reach one position farther than the original's in transformers 5"
 		case n == window-1:
 			effect = "this is window - 1: attention would reach less far in every implementation"
-		case n < window:
+		case n < window, n < stated:
 			effect = "attention would reach less far"
 		default:
 			effect = "attention would reach farther"

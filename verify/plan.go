@@ -22,7 +22,7 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 		return nil, err
 	}
 	seen := o
-	if plain.HF != nil && plain.Config.Has(model.Attention) {
+	if plain.HF != nil && plain.Config.Has(model.Attention) && len(source.Family.BeyondOriginal(&plain.Config)) == 0 { // else no other window computes the same
 		window, written := plain.Config.AttentionWindow, statement.Window(converted)
 		if written == window+1 && (statement.HasRecord(found) || !otherWindow(source, converted)) || written != window && statement.WasMatched(found, window) {
 			seen.MatchRuntime = statement.Match(found)
