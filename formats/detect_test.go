@@ -117,6 +117,12 @@ func TestPreference(t *testing.T) {
 		{"any file of torch", map[string]string{"2b.pt": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
 		{"orbax and torch", map[string]string{"2b.pt": sampleTorch}, "manager_v0_12", nil, "orbax-ocdbt", "also holds a PyTorch checkpoint (2b.pt), which is not read"},
 		{"two files of torch", map[string]string{"a.pt": sampleTorch, "b.pt": sampleTorch}, "", nil, "", "2 files of torch.save"},
+		{"steps of two formats", map[string]string{"step_100.pt": sampleTorch, "step_200.safetensors": sampleSafetensors}, "", nil, "", "holds checkpoints of several formats: step_100.pt, step_200.safetensors"},
+		{"steps of flax and torch", map[string]string{"step_9.msgpack": sampleFlax, "step_10.pt": sampleTorch}, "", nil, "", "holds checkpoints of several formats: step_9.msgpack, step_10.pt"},
+		{"a step in two formats", map[string]string{"step_100.pt": sampleTorch, "step_100.safetensors": sampleSafetensors}, "", nil, "safetensors", "the directory also holds step_100.pt, not read"},
+		{"a step and its optimizer", map[string]string{"optimizer_100.pt": sampleTorch, "step_200.safetensors": sampleSafetensors}, "", nil, "safetensors", "the directory also holds optimizer_100.pt, not read"},
+		{"no other checkpoint", map[string]string{"training_args.bin": "safetensors/testdata/hf_sharded/config.json", "w.safetensors": sampleSafetensors}, "", nil, "safetensors", ""},
+		{"steps beside transformers' name", map[string]string{"step_100.pt": sampleTorch, "model.safetensors": sampleSafetensors}, "", nil, "safetensors", ""},
 		{"transformers' flax", map[string]string{"flax_model.msgpack": sampleFlax}, "", nil, "flax-msgpack", ""},
 		{"legacy flax", map[string]string{"checkpoint": sampleFlax}, "", nil, "flax-msgpack", ""},
 	} {

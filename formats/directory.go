@@ -55,7 +55,7 @@ func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, erro
 			return nil, err
 		}
 	}
-	ckpt, err := found[chosen].open()
+	ckpt, err := found[chosen].openOnly(source, dir)
 	if err != nil {
 		return nil, ofNumberedFiles(source, dir, err)
 	}
@@ -119,6 +119,15 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 		found[0].loose = true
 	}
 	return found, err
+}
+
+// openOnly opens the checkpoint. A loose one must be the only one in its directory.
+func (c *candidate) openOnly(source fs.FS, dir string) (*Checkpoint, error) {
+	ckpt, err := c.open()
+	if err != nil || !c.loose {
+		return ckpt, err
+	}
+	return alone(ckpt, source, dir)
 }
 
 func hasFile(source fs.FS, dir, name string) bool {
@@ -252,7 +261,7 @@ func isCheckpoint(source fs.FS, name string, info fs.FileInfo) (is, loose bool) 
 		if oneOfSeveral(source, name) != nil {
 			return false, false
 		}
-		ckpt, err := found[0].open() // the files need not belong together
+		ckpt, err := found[0].openOnly(source, name) // the files need not belong together
 		if err != nil {
 			return false, false
 		}
