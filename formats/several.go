@@ -8,6 +8,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch"
 )
 
 // alone returns a checkpoint that was opened from the files of a directory whose names say nothing about it, or an error if files of another format
@@ -64,7 +65,7 @@ func filesByFormat(source fs.FS, dir string, safetensors bool) (own, others []st
 	for _, e := range entries {
 		name := e.Name()
 		switch isOwn := safetensors == (path.Ext(name) == ".safetensors") && path.Ext(name) != ".msgpack"; {
-		case !isOwn && len(others) == mostOthers || !l.isStepFile(e):
+		case !isOwn && len(others) == mostOthers || name == torch.WeightsName || name == flaxName || !l.isStepFile(e): // candidates are noted otherwise
 		case isOwn:
 			own = append(own, name)
 		default:
