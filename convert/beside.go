@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
@@ -26,7 +27,7 @@ func sourceRemarks(o *huggingface.Options, vocabulary int64, dtype tensor.DType)
 	}
 	remarks = append(remarks, replaceRefused(o, config, dtype)...)
 	if !o.InstructionTuned { // the generation configuration is written anew
-		remarks = append(remarks, tokenRemarks(o, config)...)
+		remarks = append(remarks, tokenRemarks(o, config, vocabulary)...)
 	}
 	if o.Tokenizer == "" {
 		remarks = append(remarks, hfconfig.TokenizerNotes(o.Source, path.Dir(o.SourceConfig), vocabulary, config)...)
@@ -79,13 +80,24 @@ func replaceRefused(o *huggingface.Options, fields map[string]any, dtype tensor.
 	return remarks
 }
 
-// tokenRemarks name the ids of tokens that config.json and the generation configuration of a source state differently. Both are copied
-// as they are.
-func tokenRemarks(o *huggingface.Options, config map[string]any) (remarks []string) {
+// tokenRemarks name the ids of tokens of the config.json of a source that are outside the vocabulary, and those that the generation configuration states
+// differently. Both are copied as they are.
+func tokenRemarks(o *huggingface.Options, config map[string]any, vocabulary int64) (remarks []string) {
+	for _, name := range []string{"bos_token_id", "eos_token_id"} { // such a pad_token_id is a Refusal
+		ids, isList := config[name].([]any)
+		if !isList {
+			ids = []any{config[name]}
+		}
+		for _, id := range ids {
+			if n, ok := id.(json.Number); ok && hfconfig.IsInteger(n) && !inVocabulary(n, vocabulary) {
+				remarks = append(remarks, fmt.Sprintf("config.json keeps %s %s, which is none of the %d tokens", name, n, vocabulary))
+			}
+		}
+	}
 	const generation = "generation_config.json"
 	fields, err := hfconfig.Fields(o.Source, path.Join(path.Dir(o.SourceConfig), generation))
 	if err != nil {
-		return nil // there is none, or transformers ignores it
+		return remarks // there is none, or transformers ignores it
 	}
 	for _, name := range []string{"bos_token_id", "pad_token_id"} { // a chat ends with other tokens than a text
 		stated, generated := config[name], fields[name]
@@ -94,6 +106,12 @@ func tokenRemarks(o *huggingface.Options, config map[string]any) (remarks []stri
 		}
 	}
 	return remarks
+}
+
+// inVocabulary reports whether a number is a token of a vocabulary.
+func inVocabulary(n json.Number, vocabulary int64) bool {
+	id, err := n.Int64()
+	return err == nil && id >= 0 && id < vocabulary
 }
 
 // tokenizerRemark says what AutoTokenizer makes of the files of the destination.

@@ -73,7 +73,10 @@ func (c *Config) Has(field string) bool { return c.present[field] }
 // MaxSize is the size, in bytes, of the longest config.json that is read. Real files have about 1000.
 const MaxSize = 1 << 20
 
-const defaultLayers = 26
+const (
+	defaultLayers     = 26
+	defaultVocabulary = 256000
+)
 
 var defaultBlocks = []string{Recurrent, Recurrent, Attention}
 
@@ -183,7 +186,7 @@ func inLine(err error, text []byte) error {
 // interpret sets the fields and the defaults of transformers.
 func interpret(object *strictjson.Object) (*Config, error) {
 	c := &Config{
-		ModelType: "recurrent_gemma", NumHiddenLayers: defaultLayers, VocabSize: 256000, HiddenSize: 2560, IntermediateSize: 3 * 2560,
+		ModelType: "recurrent_gemma", NumHiddenLayers: defaultLayers, VocabSize: defaultVocabulary, HiddenSize: 2560, IntermediateSize: 3 * 2560,
 		NumAttentionHeads: 10, Conv1DWidth: 4, AttentionWindowSize: DefaultWindow, LogitsSoftCap: 30, RMSNormEps: 1e-6,
 		Rope: defaultRope, Rope4: defaultRope, HiddenActivation: "gelu_pytorch_tanh",
 		TieWordEmbeddings: true, BlockTypes: slices.Clone(defaultBlocks), present: map[string]bool{}, Integers: map[string]float64{},

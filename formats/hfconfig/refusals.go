@@ -64,7 +64,13 @@ func Refusals(fields map[string]any) []Refusal {
 	for _, f := range fieldTypes {
 		value, ok := object[f.name]
 		if kind := pythonType(value); ok && !slices.Contains(f.types, kind) {
-			out = append(out, Refusal{f.name, value, typesWanted(f.types, value), true, kind == "None" && slices.Contains(neverNull, f.name)})
+			out = append(out, Refusal{f.name, value, typesWanted(f.types, value), true, kind == "None" && slices.Contains(neverNull, f.name) || f.name == padToken})
+		}
+	}
+	if value, ok := object[padToken].(json.Number); ok && IsInteger(value) {
+		id, err := value.Int64()
+		if n := vocabularySize(fields); err != nil || id >= n || id < -n { // one below zero counts from the end
+			out = append(out, Refusal{padToken, value, fmt.Sprintf("one of the %d tokens", n), true, true})
 		}
 	}
 	if value, ok := object["head_dim"]; ok && attends(fields) && pythonType(value) != "int" {
@@ -83,7 +89,20 @@ func Refusals(fields map[string]any) []Refusal {
 	return out
 }
 
-const finalScale = "final_w_init_variance_scale"
+const (
+	finalScale = "final_w_init_variance_scale"
+	padToken   = "pad_token_id"
+)
+
+// vocabularySize returns vocab_size as transformers takes it.
+func vocabularySize(fields map[string]any) int64 {
+	if n, ok := fields["vocab_size"].(json.Number); ok {
+		if size, err := n.Int64(); err == nil {
+			return size
+		}
+	}
+	return defaultVocabulary
+}
 
 // nullRefused has what is refused of null in fields that may have any type, most of them where there are attention blocks. 4.57 reads parameters of the
 // rotary embedding at the top level, and 5.23 in rope_parameters.
