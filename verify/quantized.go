@@ -79,17 +79,21 @@ func withoutDests(l moves.List, isLeftOut func(d *moves.Dest) bool) moves.List {
 	return out
 }
 
-// judgeQuantized judges the quantised matrices of the converted checkpoint by the source.
-func (r *run) judgeQuantized(ctx context.Context) (*QuantizedSection, error) {
+// judgeQuantized judges the quantised matrices of the converted checkpoint by the source, and output heads that should be copies of the embedding by that.
+func (r *run) judgeQuantized(ctx context.Context, head headState) (*QuantizedSection, error) {
+	l := r.plan.List
+	for _, name := range head.copies {
+		l = withHead(l, r.plan.Embedding, name)
+	}
 	s := &QuantizedSection{Kept: []string{}}
 	var bad []Finding
 	for _, t := range r.copy.Kept() {
 		s.Kept = append(s.Kept, t.Name)
 	}
-	w := &weightsCheck{list: r.plan.List}
+	w := &weightsCheck{list: l}
 	var dests []int
 	total := int64(0)
-	for i, d := range r.plan.Dests {
+	for i, d := range l.Dests {
 		if t := r.converted.Tensor(d.Name); isQuantized(r.converted, d.Name) && slices.Equal(t.Shape, d.Shape) {
 			dests = append(dests, i)
 			total += t.Bytes()
@@ -115,7 +119,7 @@ func (r *run) judgeQuantized(ctx context.Context) (*QuantizedSection, error) {
 		return nil, err
 	}
 	for k, dest := range dests {
-		bad = append(bad, s.judge(r.plan.Dests[dest].Name, sourceNames(r.plan.List, dest), quantized.WeightOf(r.converted.Tensor(r.plan.Dests[dest].Name)), found[k])...)
+		bad = append(bad, s.judge(l.Dests[dest].Name, sourceNames(l, dest), quantized.WeightOf(r.converted.Tensor(l.Dests[dest].Name)), found[k])...)
 	}
 	s.Findings = strictjson.Items(bad...)
 	s.summarise(r.copy, r.convertedModel)

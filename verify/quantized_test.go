@@ -14,16 +14,8 @@ import (
 
 // TestQuantized verifies a copy of which one matrix holds another one, and a tensor that was left alone is wrong.
 func TestQuantized(t *testing.T) {
-	open := func(sample string) *tensor.Checkpoint {
-		c, err := formats.Open("../testdata/quantized/"+sample, formats.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return c
-	}
 	const down, norm = "model.layers.0.mlp_block.down_proj.weight", "model.layers.0.temporal_pre_norm.weight"
-	stored := open("fp8-blocks")
+	stored := openQuantized(t, "fp8-blocks")
 	instead := map[string]string{
 		down:                "model.layers.1.mlp_block.down_proj.weight",
 		down + "_scale_inv": "model.layers.1.mlp_block.down_proj.weight_scale_inv",
@@ -52,7 +44,7 @@ func TestQuantized(t *testing.T) {
 		{damaged, []string{down}, []string{norm}},
 	} {
 		var judged, toJudge int64
-		v, err := Verify(t.Context(), open("base"), test.copy, Options{Progress: func(stage string, done, total int64) {
+		v, err := Verify(t.Context(), openQuantized(t, "base"), test.copy, Options{Progress: func(stage string, done, total int64) {
 			if stage == "judging quantised tensors" {
 				judged, toJudge = max(judged, done), total
 			}
@@ -86,6 +78,44 @@ func TestQuantized(t *testing.T) {
 			if bad := x.Name == down && test.quantized != nil; (x.Ratio > 10) != bad || x.Ratio < 1 {
 				t.Errorf("%s: ratio %v", x.Name, x.Ratio)
 			}
+		}
+	}
+}
+
+func openQuantized(t *testing.T, sample string) *tensor.Checkpoint {
+	c, err := formats.Open("../testdata/quantized/"+sample, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// A quantised output head that config.json ties to the embedding is judged by it.
+func TestQuantizedHead(t *testing.T) {
+	base, stored := openQuantized(t, "base"), openQuantized(t, "mlx-4bit")
+	for _, tt := range []struct {
+		scales, biases string
+		good           bool
+	}{{"scales", "biases", true}, {"biases", "scales", false}} {
+		tensors := slices.Clone(stored.Tensors())
+		for part, of := range map[string]string{"weight": "weight", "scales": tt.scales, "biases": tt.biases} {
+			x := *stored.Tensor("model.embed_tokens." + of)
+			x.Name = "lm_head." + part
+			tensors = append(tensors, &x)
+		}
+		c, err := tensor.NewCheckpoint(stored.Path, stored.Format, tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Source, c.Root = stored.Source, stored.Root
+		v, err := Verify(t.Context(), base, c, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings := v.Quantized.Findings.All()
+		if len(v.Quantized.Tensors) != 15 || tt.good != (len(findings) == 0) || !tt.good && (len(findings) != 1 || findings[0].Tensor != "lm_head.weight") {
+			t.Errorf("%+v: %d tensors, %v", tt, len(v.Quantized.Tensors), findings)
 		}
 	}
 }

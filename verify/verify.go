@@ -310,7 +310,7 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		return err
 	}
 	if r.copy != nil {
-		if v.Quantized, err = r.judgeQuantized(ctx); err != nil {
+		if v.Quantized, err = r.judgeQuantized(ctx, head); err != nil {
 			return err
 		}
 	}

@@ -243,7 +243,7 @@ func newInspection(ckpt *tensor.Checkpoint, name string) (*inspection, error) {
 		r.ModelNote, r.modelHint = message(err), notRecognised(err)
 		return r, nil
 	}
-	r.Model = summarise(found)
+	r.Model = summarise(found, copied != nil)
 	if copied != nil {
 		r.Model.Name = "quantised copy of " + r.Model.Name
 		r.Notes = append(r.Notes, model.SensitiveNotes(found, copied)...)

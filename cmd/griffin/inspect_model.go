@@ -45,8 +45,8 @@ type modelSummary struct {
 	lacksConfig bool   // the layout has a config.json, and there is none
 }
 
-// summarise describes a model.
-func summarise(m *model.Model) *modelSummary {
+// summarise describes a model, or that of a quantised copy.
+func summarise(m *model.Model, isCopy bool) *modelSummary {
 	c, preset := m.Config, m.Preset
 	configured, err := m.Configure(model.Settings{})
 	complete := err == nil
@@ -106,7 +106,11 @@ func summarise(m *model.Model) *modelSummary {
 	}
 	if h := model.UncomparedHead(m); h != nil && configErr == nil && stated != nil && stated.TieWordEmbeddings {
 		head := tensor.QuoteName(h.Tensor.Name)
-		s.Notes = append(s.Notes, fmt.Sprintf("config.json ties %s to the embedding, with which it is not compared here; if they differ, %s", head, model.ComputedWith("the embedding", head)))
+		note := fmt.Sprintf("config.json ties %s to the embedding, with which it is not compared here", head)
+		if !isCopy {
+			note += "; if they differ, " + model.ComputedWith("the embedding", head)
+		}
+		s.Notes = append(s.Notes, note)
 	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s

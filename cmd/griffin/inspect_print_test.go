@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 )
 
@@ -26,6 +29,27 @@ func TestInspectionJSON(t *testing.T) {
 		check(t, printAtOnce(&want, schemaInspection, r))
 		if got.String() != want.String() {
 			t.Errorf("%d tensors: got\n%s\nwant\n%s", n, &got, &want)
+		}
+	}
+}
+
+// Of a quantised copy, the note about a head that config.json ties says nothing of runtimes, which do not load each copy.
+func TestTiedHeadOfCopy(t *testing.T) {
+	for sample, says := range map[string]bool{"base": true, "mlx-4bit": false, "bnb-nf4": false} {
+		c, err := formats.Open("../../testdata/quantized/"+sample, formats.Options{})
+		check(t, err)
+		defer c.Close()
+		head := *c.Tensor("model.final_norm.weight") // no copy of the embedding
+		head.Shape = []int64{40, 32}
+		head.Name = "lm_head.weight"
+		with, err := tensor.NewCheckpoint(c.Path, c.Format, append(slices.Clone(c.Tensors()), &head))
+		check(t, err)
+		with.Source, with.Root = c.Source, c.Root
+		r, err := newInspection(with, "")
+		check(t, err)
+		notes := strings.Join(r.Model.Notes, "\n")
+		if !strings.Contains(notes, "config.json ties lm_head.weight to the embedding, with which it is not compared here") || strings.Contains(notes, "if they differ") != says {
+			t.Errorf("%s: %q", sample, notes)
 		}
 	}
 }
