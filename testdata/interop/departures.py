@@ -69,7 +69,7 @@ FIELDS = {
     "dtype": (["bf16", "torch.float32", "auto", ["float32"]], ["float", None]),
     "logits_soft_cap": ([None, 30], []), "rms_norm_eps": ([None], []), "head_dim": ([None, 8.0], []), "hidden_size": ([None], []),
     "hidden_activation": (["swiglu", "gelu_pytorch", None], ["gelu_new"]), "final_w_init_variance_scale": ([None], [1]),
-    "w_init_variance_scale": ([None, 1], []), "attention_dropout": ([None], [0]), "partial_rotary_factor": ([None], []),
+    "w_init_variance_scale": ([None, 1], []), "pad_token_id": ([40, -41], [39]), "attention_dropout": ([None], [0]), "partial_rotary_factor": ([None], []),
     # for generate()
     "max_length": ([3], [20]), "min_length": ([9], [0]), "do_sample": ([True], [False]), "num_beams": ([3], [1]),
     "repetition_penalty": ([9.0], [1.0]), "suppress_tokens": ([list(range(20))], [None]), "no_repeat_ngram_size": ([1], [0]),
