@@ -232,7 +232,7 @@ func (w *weightsCheck) explain(ctx context.Context, c *model.Config, progress fu
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for k, i := range explained {
 		group.Go(func() (err error) {
-			details[k], err = x.describe(groupCtx, i, w.failures.At(int(w.wrong[k])).Differing)
+			details[k], err = x.describe(groupCtx, i)
 			progress(done.Add(bytes(i)), total)
 			return err
 		})

@@ -176,8 +176,8 @@ func (x *explanations) partsOf(d *moves.Dest, filling []explain.Part, found *ten
 	return parts, nil
 }
 
-// describe says what a wrong tensor holds, of which a number of elements differ; "" if nothing explains it.
-func (x *explanations) describe(ctx context.Context, dest int, differing int64) (string, error) {
+// describe says what a wrong tensor holds; "" if nothing explains it.
+func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
 	if unrounded, err := x.unrounded(dest); err != nil {
 		return "", err
 	} else if unrounded != nil {
@@ -185,10 +185,8 @@ func (x *explanations) describe(ctx context.Context, dest int, differing int64) 
 		if is, err := explain.IsTruncated(ctx, unrounded, found); is || err != nil {
 			return "truncated to " + x.list.Dests[dest].DType.String() + ", not rounded to nearest", err
 		}
-		if differing > unrounded.Elements()/2 { // a change of few elements may be less than rounding
-			if is, err := explain.IsRounded(ctx, found, unrounded); is || err != nil {
-				return "the other way round: the source is this rounded to " + unrounded.DType.String(), err
-			}
+		if is, err := explain.IsRounded(ctx, found, unrounded); is || err != nil {
+			return "the other way round: the source is this rounded to " + unrounded.DType.String(), err
 		}
 	}
 	e, err := x.explainer.Explain(ctx, x.pairs[dest])

@@ -189,3 +189,23 @@ func TestSourceIsRounded(t *testing.T) {
 		t.Errorf("%v; %v", v, err)
 	}
 }
+
+// So it is where rounding to float16 changed every element, and where it changed few of them, which are smaller than its normal numbers.
+func TestSourceIsRoundedToFloat16(t *testing.T) {
+	for name, least := range map[string]int{"float32, torch": 30, "bfloat16, torch": 1} {
+		exact := baseOf(t, name).made
+		source := exact.clone()
+		for i := range source.tensors {
+			source.tensors[i].cast(tensor.F16)
+		}
+		v, err := verifyFiles(t, source.write(t), exact.write(t), Options{})
+		if err != nil || v.Weights == nil || v.Weights.Findings.Len() < least {
+			t.Fatalf("%s: %v, %v", name, v, err)
+		}
+		for _, f := range v.Weights.Findings.All() {
+			if f.Detail != "the other way round: the source is this rounded to float16" {
+				t.Errorf("%s: %s: %q", name, f.Tensor, f.Detail)
+			}
+		}
+	}
+}

@@ -36,25 +36,56 @@ func (s *search) computed() {
 	}
 }
 
-// IsTruncated reports whether b is a tensor of the same shape in a narrower floating-point dtype that has the elements of a rounded
-// towards zero. It reads both once.
+// IsTruncated reports whether b is a tensor of the same shape in another floating-point dtype, without all values of a's, that has the
+// elements of a rounded towards zero. It reads both once.
 func IsTruncated(ctx context.Context, a, b *tensor.Tensor) (bool, error) {
-	return isNarrowed(ctx, a, b, (*numberFormat).truncated)
+	is, _, err := isNarrowed(ctx, a, b, (*numberFormat).truncated)
+	return is, err
 }
 
-// IsRounded is IsTruncated of elements that were rounded to nearest.
+// IsRounded is IsTruncated of elements that were rounded to nearest, if that changed more than half as many as it is expected to change. The
+// elements of a may be changed ones otherwise, by less than rounding. It reads a twice.
 func IsRounded(ctx context.Context, a, b *tensor.Tensor) (bool, error) {
-	return isNarrowed(ctx, a, b, func(f *numberFormat) *numberFormat { return f })
+	is, changed, err := isNarrowed(ctx, a, b, func(f *numberFormat) *numberFormat { return f })
+	if !is || err != nil {
+		return false, err
+	}
+	expected, f, g := 0.0, numberFormats[a.DType], numberFormats[b.DType]
+	s := &search{ctx: ctx, a: &fingerprint{tensor: a}, b: &fingerprint{tensor: b}}
+	values := newDecoder(a, b)
+	err = s.eachPair(identity(a.Shape), func(_ int64, p, q []byte) error {
+		all, _ := values.decode(p, q)
+		for _, x := range all {
+			expected += f.lost(g, math.Abs(x))
+		}
+		return nil
+	})
+	return 2*changed > int64(math.Ceil(expected)), err
 }
 
-func isNarrowed(ctx context.Context, a, b *tensor.Tensor, by func(*numberFormat) *numberFormat) (bool, error) {
-	f := numberFormats[b.DType]
-	if f == nil || !isFloat(a.DType) || f.mantissa >= numberFormats[a.DType].mantissa || !slices.Equal(a.Shape, b.Shape) {
-		return false, nil
+// lost is the share of the numbers of f near x, which is not negative, that another format lacks.
+func (f *numberFormat) lost(to *numberFormat, x float64) float64 {
+	switch {
+	case x == 0 || x != x || math.IsInf(x, 0):
+		return 0
+	case x > to.largest:
+		return 1
+	}
+	return max(0, 1-f.step(x)/to.step(x))
+}
+
+// isNarrowed also returns how many elements the rounding changed.
+func isNarrowed(ctx context.Context, a, b *tensor.Tensor, by func(*numberFormat) *numberFormat) (is bool, changed int64, err error) {
+	f, from := numberFormats[b.DType], numberFormats[a.DType]
+	if f == nil || from == nil || f.mantissa >= from.mantissa && f.least <= from.least || !slices.Equal(a.Shape, b.Shape) {
+		return false, 0, nil
 	}
 	s := &search{ctx: ctx, a: &fingerprint{tensor: a}, b: &fingerprint{tensor: b}}
 	rest, err := s.check([]*claim{{order: identity(a.Shape), format: by(f)}})
-	return err == nil && rest[0].n == 0, err
+	if err != nil {
+		return false, 0, err
+	}
+	return rest[0].n == 0, rest[0].rounded, nil
 }
 
 // rounds reports whether nearly all values of b are those of a rounded to the format.

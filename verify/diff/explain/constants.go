@@ -93,14 +93,14 @@ func (k Kind) neutral() float64 {
 	return 0
 }
 
-// minEvidence is how many elements have to determine a constant: with fewer, one is often found that means
-// nothing.
+// minEvidence is how many elements have to determine a constant, and how many have to be changed by it: with fewer, one is often found that
+// means nothing, and too small a one leaves those as they are that were not changed.
 const minEvidence = 8
 
 // agreed returns the constants that nearly all elements of a sample allow, if there are any.
 func (k Kind) agreed(a, b []float64, f *numberFormat) (interval, bool) {
 	var all []interval
-	impossible := 0
+	impossible, changed := 0, 0
 	for i := range a {
 		in, certain, possible := k.allowed(a[i], b[i], f)
 		if !possible {
@@ -109,12 +109,15 @@ func (k Kind) agreed(a, b []float64, f *numberFormat) (interval, bool) {
 		if !certain || !possible {
 			continue
 		}
+		if !in.has(k.neutral()) {
+			changed++
+		}
 		all = append(all, in)
 		if len(all) == 12 && !overlap(all) {
 			return interval{}, false
 		}
 	}
-	if len(a)-impossible < nearlyAll(len(a)) || len(all) < minEvidence || len(all) < len(a)/20 {
+	if len(a)-impossible < nearlyAll(len(a)) || changed < max(minEvidence, len(a)/20) {
 		return interval{}, false
 	}
 	best, agree := deepest(all)
@@ -164,9 +167,14 @@ func deepest(all []interval) (best interval, agree int) {
 func (k Kind) constantsIn(in interval, f *numberFormat, shape []int64) []constant {
 	var all []constant
 	add := func(value float64, text string) { all = append(all, constant{kind: k, value: value, text: text}) }
-	if fraction, exponent := math.Frexp(in.high); in.low > 0 && math.Ldexp(0.5, exponent) >= in.low && fraction < 1 {
-		value := math.Ldexp(0.5, exponent)
-		add(value, plainNumber(value))
+	farther := in.high // from 0
+	if in.high < 0 {
+		farther = in.low
+	}
+	if _, exponent := math.Frexp(farther); in.low > 0 || in.high < 0 {
+		if value := math.Copysign(math.Ldexp(0.5, exponent), farther); in.has(value) {
+			add(value, plainNumber(value))
+		}
 	}
 	add(shortestIn(in))
 	if k == Scaled {

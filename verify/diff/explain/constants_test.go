@@ -99,8 +99,11 @@ func TestAgreed(t *testing.T) {
 	ones := slices.Repeat([]float64{1}, 1000)
 	for n, ok := range map[int]bool{49: false, 50: true} { // elements that are not zero: a twentieth
 		a := slices.Concat(ones[:n], zeros[n:])
-		if _, got := Scaled.agreed(a, a, f); got != ok {
+		if _, got := Scaled.agreed(a, slices.Concat(slices.Repeat([]float64{2}, n), zeros[n:]), f); got != ok {
 			t.Errorf("%d of 1000 are not zero: %t", n, got)
+		}
+		if _, got := Scaled.agreed(a, a, f); got {
+			t.Errorf("%d of 1000 are the same: a factor", n)
 		}
 	}
 }
@@ -184,6 +187,7 @@ func TestConstantsIn(t *testing.T) {
 		{Scaled, interval{0.49, 0.51}, tensor.F32, nil, "0.5; ÷ 1/2"},
 		{Scaled, interval{0.45, 0.62}, tensor.F32, nil, "0.5; ÷ 1/2; 0.53500"},
 		{Added, interval{0.45, 0.62}, tensor.F32, nil, "0.5; 0.53500"},
+		{Added, interval{-0x1.8p-25, -0x1p-26}, tensor.F16, nil, "-2.9802322387695312e-08; -2e-08"},
 		{Scaled, interval{0.501, 0.62}, tensor.F32, nil, "0.6; "},
 		{Scaled, interval{0.333, 0.334}, tensor.F32, nil, "0.333; 1/3; ÷ 1/3; "},
 		{Scaled, interval{-0.334, -0.333}, tensor.F32, nil, "-0.333; -1/3; ÷ -1/3; "},
@@ -210,6 +214,21 @@ func TestConstantsIn(t *testing.T) {
 			if c.apply(v); math.Abs(v[0]-3*e.Factor) > 1e-15 || !strings.HasPrefix(e.Detail, "by ") {
 				t.Errorf("%+v: 3 becomes %g, and the factor is %g", c, v[0], e.Factor)
 			}
+		}
+	}
+}
+
+// A constant that is too small for all elements but a few did not change them: these were changed by themselves.
+func TestFewChangedElements(t *testing.T) {
+	for n, want := range map[int]string{1: "other", 7: "other", 8: "added (2.9802322387695312e-08)"} {
+		a := array{tensor.BF16, []int64{40}, slices.Repeat([]float64{1}, 40)}
+		b := a.clone()
+		for i := range n {
+			a.values[i] = 0x1p-18 + float64(i)*0x1p-25
+			b.values[i] = a.values[i] + 0x1p-25
+		}
+		if got := explained(t, pairOf("w", a, b)); got != want {
+			t.Errorf("%d of 40: %s, want %s", n, got, want)
 		}
 	}
 }

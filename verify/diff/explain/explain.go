@@ -69,7 +69,7 @@ func New(pairs []*Pair) *Explainer {
 //   - Scaled, Added, Rounded: B is the result, computed in float64 and rounded to nearest, ties to even, to
 //     B's dtype or, if Rounded follows, to a narrower one. Zeros of either sign are the same, and so are
 //     all NaN. If Detail says "computed in float32", the result was rounded to that first. A constant
-//     is determined by at least 8 elements.
+//     is determined by at least 8 elements that it changes.that it changes.
 //   - Sparse: all elements but at most 1% are the same; after ZeroSigns, apart from the signs of zeros.
 //   - Pruned: every element of B is zero or that of A; Detail names an N:M pattern that holds throughout.
 //   - Resized: the rows, the indices of the first axis, of both sides are compared by their SHA-256.
