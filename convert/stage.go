@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -82,9 +83,17 @@ func checkTarget(dst string, src *tensor.Checkpoint, o *Options) error {
 	if err := checkKind(dst, o); err != nil {
 		return err
 	}
+	record := dst + "." + manifest.Name
+	_, noRecord := os.Stat(record)
 	for _, source := range localSources(src, o) {
 		if err := checkApart(source, dst); err != nil {
 			return err
+		}
+		if !o.toFile(dst) || noRecord != nil {
+			continue
+		}
+		if is, err := storage.Within(source, record); is || err != nil {
+			return cmp.Or(err, error(&OptionError{Problem: fmt.Sprintf("the source %s is the record %s of the conversion, and would be replaced", source, record), Hint: "use a destination with another name"}))
 		}
 	}
 	if info, err := os.Stat(dst); err != nil || !info.IsDir() || !o.Overwrite {
@@ -106,6 +115,11 @@ func localSources(src *tensor.Checkpoint, o *Options) []string {
 	}
 	if o.Tokenizer != "" {
 		paths = append(paths, o.Tokenizer)
+	}
+	if o.Rename != nil {
+		if _, err := os.Stat(o.Rename.File()); err == nil { // rules need not come from a file
+			paths = append(paths, o.Rename.File())
+		}
 	}
 	return paths
 }

@@ -71,7 +71,7 @@ func runDiff(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkOutputFlag(c, "report", c.Args().Slice()...); err != nil {
+	if err := checkOutputFlag(c, "report"); err != nil {
 		return err
 	}
 	result, noDigest, err := diffPaths(c, o)

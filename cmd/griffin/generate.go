@@ -88,7 +88,7 @@ func runGenerate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkOutputFlag(c, "state-out", c.Args().First(), c.String("state-in"), c.String("prompt-file"), c.String("tokens"), c.String("tokenizer")); err != nil {
+	if err := checkOutputFlag(c, "state-out"); err != nil {
 		return err
 	}
 	m, err := openModel(c, c.Args().First())

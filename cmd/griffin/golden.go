@@ -88,7 +88,7 @@ func runGolden(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkOutputFlag(c, "out", c.Args().First(), c.String("tokens")); err != nil {
+	if err := checkOutputFlag(c, "out"); err != nil {
 		return err
 	}
 	m, err := openModel(c, c.Args().First())

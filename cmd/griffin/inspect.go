@@ -80,7 +80,7 @@ func runInspect(c *cli.Context) error {
 		if flag == "out" && c.String(flag) == "-" {
 			continue // standard output, as without the flag
 		}
-		if err := checkOutputFlag(c, flag, c.Args().First()); err != nil {
+		if err := checkOutputFlag(c, flag); err != nil {
 			return err
 		}
 	}

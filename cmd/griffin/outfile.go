@@ -53,8 +53,8 @@ func checkOutputFile(out string, reads ...string) error {
 	return nil
 }
 
-// checkOutputFlag refuses a flag that names a file that cannot be written, before anything is read.
-func checkOutputFlag(c *cli.Context, flag string, reads ...string) error {
+// checkOutputFlag refuses a flag that names a file that cannot be written, or that the command reads, before anything is read.
+func checkOutputFlag(c *cli.Context, flag string) error {
 	if !c.IsSet(flag) {
 		return nil
 	}
@@ -70,10 +70,21 @@ func checkOutputFlag(c *cli.Context, flag string, reads ...string) error {
 	if _, err := os.Stat(dir); err != nil {
 		return &inputError{"--" + flag + ": ", dir, err, nil}
 	}
-	if err := checkOutputFile(path, reads...); err != nil {
+	if err := checkOutputFile(path, inputPaths(c)...); err != nil {
 		return &inputError{"--" + flag + ": ", path, err, nil}
 	}
 	return nil
+}
+
+// inputPaths returns the paths that a command which writes only to files of flags reads: its arguments and those of its flags.
+func inputPaths(c *cli.Context) []string {
+	all := c.Args().Slice()
+	for _, flag := range append(inputFiles, "adapter") {
+		if path := c.String(flag); path != "" {
+			all = append(all, path)
+		}
+	}
+	return all
 }
 
 // extensionOf returns that of the file that a flag names.

@@ -147,6 +147,59 @@ func TestErrorsNameTheFlag(t *testing.T) {
 	})
 }
 
+// No command replaces what a flag has it read: each flag that names a file to write is tried with the file of each flag that names one to read,
+// and so is the destination of convert with that of --rename. Package convert has tests of the others that it reads.
+func TestNoInputIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	data, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const content = "* -> other.*\n"
+	try := func(command, reads, rest, output, says string) {
+		input := output
+		if reads == "adapter" {
+			input = filepath.Dir(output)
+		}
+		if err := os.WriteFile(output, []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		args := append([]string{"griffin", command}, strings.Fields(rest)...)
+		for i, arg := range args {
+			for name, value := range map[string]string{"HF": data + "/tiny-griffin/hf", "FT": data + "/finetune/base", "TEXTMODEL": data + "/tiny-griffin/hf", "OUT": output, "PATH": input,
+				"TEXT": data + "/case.json", "RECORDED": strings.TrimSuffix(output, ".conversion.json")} {
+				if arg == name {
+					args[i] = value
+				}
+			}
+		}
+		var stdout, stderr bytes.Buffer
+		status := runCommand(t.Context(), args, &stdout, &stderr)
+		if after, err := os.ReadFile(output); err != nil || string(after) != content {
+			t.Errorf("%q: the input is replaced: %v", args, err)
+		}
+		if status != exitUsage || !strings.HasPrefix(stderr.String(), "griffin: "+says) {
+			t.Errorf("%q: status %d: %s", args, status, &stderr)
+		}
+	}
+	file := filepath.Join(dir, "adapter_config.json")
+	for _, r := range pathFlags {
+		for _, w := range pathFlags {
+			if r.command == w.command && !r.writes && w.writes {
+				rest := r.rest
+				if !strings.Contains(rest, "--"+w.flag+" ") {
+					rest += " --" + w.flag + " OUT"
+				}
+				try(r.command, r.flag, rest, file, "--"+w.flag+": ")
+			}
+		}
+	}
+	const rename = "--to safetensors --overwrite --rename PATH"
+	for rest, output := range map[string]string{"HF OUT " + rename: "x.safetensors", "HF RECORDED " + rename: "x.safetensors.conversion.json"} {
+		try("convert", "rename", rest, filepath.Join(dir, output), "the source ")
+	}
+}
+
 // A file that may not be written is refused before anything is compared or computed, and stays as it was.
 func TestOutputsThatMayNotBeWritten(t *testing.T) {
 	if os.Geteuid() == 0 {

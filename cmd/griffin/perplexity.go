@@ -126,7 +126,7 @@ func runPerplexity(c *cli.Context) error {
 	case !c.IsSet("text") && !c.IsSet("tokens"):
 		return usagef("perplexity needs a text").advise("give either --text FILE or --tokens FILE.safetensors")
 	}
-	if err := checkOutputFlag(c, "report", append(c.Args().Slice(), c.String("text"))...); err != nil {
+	if err := checkOutputFlag(c, "report"); err != nil {
 		return err
 	}
 	precision, err := precisionOption(c)

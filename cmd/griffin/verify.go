@@ -82,7 +82,7 @@ func runVerify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkVerdictFiles(c, c.Args().Get(0), c.Args().Get(1), o.Golden); err != nil {
+	if err := checkVerdictFiles(c); err != nil {
 		return err
 	}
 	if c.Bool("all-steps") {
@@ -255,9 +255,9 @@ func verdictFlags() []cli.Flag {
 }
 
 // checkVerdictFiles refuses files that cannot be written, before anything is read.
-func checkVerdictFiles(c *cli.Context, reads ...string) error {
+func checkVerdictFiles(c *cli.Context) error {
 	for _, f := range verdictFiles {
-		if err := checkOutputFlag(c, f.flag, reads...); err != nil {
+		if err := checkOutputFlag(c, f.flag); err != nil {
 			return err
 		}
 	}
