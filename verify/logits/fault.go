@@ -13,7 +13,7 @@ type Fault struct {
 	Kind   FaultKind `json:"kind"`
 	Site   string    `json:"site"`           // of the results outside
 	Pass   string    `json:"pass,omitempty"` // "", "packed" or "decode": the first pass that is outside
-	Proved bool      `json:"proved"`         // it was given the fixture's own input, so that nothing before it is at fault
+	Proved bool      `json:"proved"`         // it was given the fixture's own input, so that what is before it has no part in this
 	First  Location  `json:"first"`          // the first token outside
 	Worst  Location  `json:"worst"`          // the token and channel with the largest share of what is allowed
 	Values *Values   `json:"values,omitempty"`

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -254,8 +255,28 @@ func TestFindingsOfLayers(t *testing.T) {
 	v.Weights.Findings = v.Weights.Findings.Append(verify.Finding{Kind: verify.WrongWeights, Tensor: "head", SourceName: "head", ConvertedName: "head"})
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
-	for text, want := range map[string]int{"weights: all layers (20) of layers: w</a>": 1, `<div class="fault"`: 3, "20; 20 of 40 elements differ": 1, "In the logits: blocks 0, 1, 2, 3, 4, 5 and 10 more, MLP": 1, "<summary>4 more places in the logits": 1,
+	for text, want := range map[string]int{"weights: all layers (20) of layers: w</a>": 1, `<div class="fault"`: 3, "20; 20 of 40 elements differ": 1, "In the logits: blocks 0, 1, 2, 3, 4, 5 and 10 more, MLP": 1, "more places in the logits": 0,
 		"\">In the logits: blocks 16, 17, 18 and 19, MLP": 1, "<summary>All 21": 1, "; because of the tensors above, and <a href=\"#finding0-1\">head</a></li>": 1, "worst in block 16 at token 16 of row 0": 1, "look at": 0} {
+		if n := strings.Count(page, text); n != want {
+			t.Errorf("%q is %d times in the page, not %d", text, n, want)
+		}
+	}
+}
+
+// What else a wrong tensor causes is hidden if that are several lines, one for each place. That a place was computed from the recording's input says
+// nothing of those before it, which may be at fault too.
+func TestPlacesOfOneTensor(t *testing.T) {
+	subject := verify.Subject{Path: "a.pt", Layout: "torch"}
+	v := &verify.Verdict{Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{}, Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
+	v.Weights.Findings = strictjson.Items(verify.Finding{Kind: verify.WrongWeights, Tensor: "w", SourceName: "w", ConvertedName: "w"})
+	l := &logits.Result{Checkpoint: "a.pt", Blocks: make([]model.BlockType, 1)}
+	for i, kind := range []logits.FaultKind{logits.RecurrentFault, logits.EmbeddingFault, logits.FinalNormFault} {
+		l.Faults = append(l.Faults, &logits.Fault{Block: -min(i, 1), Kind: kind, Site: "x", Proved: true, Where: string(kind), Tensors: []string{"w"}, Detail: "wrong"})
+	}
+	v.Logits = []*logits.Result{l}
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
+	checkPage(t, page)
+	for text, want := range map[string]int{"<summary>2 more places in the logits": 1, "own input: what is before it has no part in this": 1} {
 		if n := strings.Count(page, text); n != want {
 			t.Errorf("%q is %d times in the page, not %d", text, n, want)
 		}
