@@ -13,10 +13,10 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
-	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -98,7 +98,7 @@ func BytesRead(m *runtime.Model, f *golden.Fixture) int64 {
 func (r *Result) summary(tokens int) string {
 	if r.OK {
 		return fmt.Sprintf("%s of %s %s within rounding over %s (worst: %.0f%% of the limit)",
-			tensor.Plural(len(r.Sites), "output"), r.Implementation, verb(len(r.Sites), "matches", "match"), tensor.Plural(tokens, "token"), 100*float64(r.Worst()))
+			text.Count(len(r.Sites), "output"), r.Implementation, verb(len(r.Sites), "matches", "match"), text.Count(tokens, "token"), 100*float64(r.Worst()))
 	}
 	var parts []string
 	for _, f := range r.Fold(r.Faults, false) {
@@ -119,9 +119,9 @@ func (r *Result) Headline() string {
 		}
 	}
 	if outside == 0 {
-		return fmt.Sprintf("%s of %s match within rounding, but together they show other settings", tensor.Plural(len(r.Sites), "output"), r.Implementation)
+		return fmt.Sprintf("%s of %s match within rounding, but together they show other settings", text.Count(len(r.Sites), "output"), r.Implementation)
 	}
-	say := fmt.Sprintf("%d of %s of %s %s by more than rounding", outside, tensor.Plural(len(r.Sites), "output"), r.Implementation, verb(outside, "differs", "differ"))
+	say := fmt.Sprintf("%d of %s of %s %s by more than rounding", outside, text.Count(len(r.Sites), "output"), r.Implementation, verb(outside, "differs", "differ"))
 	if r.Beside != "" {
 		say += "; " + r.Beside
 	}

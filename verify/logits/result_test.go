@@ -375,6 +375,9 @@ func TestResultSummary(t *testing.T) {
 	if r.Worst() != worst || !(worst > 0.05 && worst < 1) || r.Summary != want || r.Headline() != want {
 		t.Errorf("%q, want %q", r.Summary, want)
 	}
+	if long := (&Result{OK: true}).summary(60000); !strings.Contains(long, " over 60,000 tokens ") {
+		t.Errorf("%q", long)
+	}
 	m, g = open("micro-griffin")
 	if r, want := compareWith(t, m, g), []string{"there is no reference arithmetic in float16: the envelope is that of bfloat16, which is wider"}; !slices.Equal(r.Notes, want) || !slices.Contains(r.Envelope.Runs, "bfloat16") {
 		t.Errorf("%q, %q", r.Notes, r.Envelope.Runs)

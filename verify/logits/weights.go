@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // Weights says whether the weights that were run are those that the fixture records by their digest.
@@ -41,7 +41,7 @@ func (r *Result) Suspect() {
 		return
 	}
 	r.Weights = UnlikeWeights
-	r.blameWeights("", fmt.Sprintf("the recording is likely of other weights or of another model: none of its %s is near what this model computes", tensor.Plural(len(r.Sites), "output")))
+	r.blameWeights("", fmt.Sprintf("the recording is likely of other weights or of another model: none of its %s is near what this model computes", text.Count(len(r.Sites), "output")))
 }
 
 // blameWeights makes the weights the only fault.

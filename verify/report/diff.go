@@ -202,7 +202,7 @@ func changedTable(r *diff.Result, ids map[*diff.TensorDiff]string) *page.Table {
 			}
 			ulp := page.Cell{}
 			if m.MaxULP != nil {
-				ulp = page.Cell{Text: fmt.Sprint(*m.MaxULP), Sort: fmt.Sprint(*m.MaxULP)}
+				ulp = page.Count(*m.MaxULP)
 			}
 			copy(row.Cells[4:], []page.Cell{page.Count(m.Differing), distanceCell(float64(m.MaxAbs)), distanceCell(float64(m.MeanAbs)), distanceCell(float64(m.RelativeL2)), page.Cosine(m.Cosine), ulp})
 		}

@@ -195,7 +195,7 @@ func TestLogitsOfTwoSides(t *testing.T) {
 // A tensor of the table of a diff has both names, types and shapes where they differ, and its first difference if it has one; a group has its share.
 func TestTablesOfDiff(t *testing.T) {
 	metrics := func(differing int64) *diff.Metrics {
-		return &diff.Metrics{Differing: differing, First: []int64{1}, FirstA: 2, FirstB: 3}
+		return &diff.Metrics{Differing: differing, First: []int64{1}, FirstA: 2, FirstB: 3, MaxULP: new(uint64(30233))}
 	}
 	r := &diff.Result{Summary: diff.Summary{Tensors: 4}, Tensors: []diff.TensorDiff{
 		{Name: "norm", Status: diff.Differs, DType: "float32", Shape: []int64{4}, Elements: 4, Metrics: metrics(2)},
@@ -207,12 +207,12 @@ func TestTablesOfDiff(t *testing.T) {
 	var all []string
 	for _, row := range g.Tensors.Rows {
 		var cells []string
-		for _, k := range []int{0, 1, 2, 3, 4, 10} {
+		for _, k := range []int{0, 1, 2, 3, 4, 9, 10} {
 			cells = append(cells, strings.TrimSuffix(row.Cells[k].Text+" / "+row.Cells[k].Soft, " / "))
 		}
 		all = append(all, strings.Join(cells, " | "))
 	}
-	if want := "norm | other values | float32 | [4] | 2 | [1]: 2, 3\nembed / A: x.embed | another dtype | float32 → bfloat16 | [4] | 0 | \nlayers.0.w / B: h.0.w | another shape | float32 | [4] → [5] |  | "; strings.Join(all, "\n") != want || g.Changed != 3 {
+	if want := "norm | other values | float32 | [4] | 2 | 30,233 | [1]: 2, 3\nembed / A: x.embed | another dtype | float32 → bfloat16 | [4] | 0 | 30,233 | \nlayers.0.w / B: h.0.w | another shape | float32 | [4] → [5] |  |  | "; strings.Join(all, "\n") != want || g.Changed != 3 {
 		t.Errorf("%d:\ngot  %s\nwant %s", g.Changed, strings.Join(all, "\n"), want)
 	}
 	var groups []string

@@ -101,13 +101,14 @@ func Clear(w io.Writer) {
 }
 
 func (p *Progress) set(n int64) {
+	all := p.done < p.total && n >= p.total && p.mode != Plain // what comes after that may take long and say nothing
 	p.done = n
 	now := p.now()
 	every := redrawEvery
 	if p.mode == Plain {
 		every = lineEvery
 	}
-	if now.Sub(p.shown) < every {
+	if now.Sub(p.shown) < every && !(all && shown.Load() > 0) {
 		return
 	}
 	p.shown = now
@@ -137,7 +138,10 @@ func (p *Progress) rate(now time.Time) float64 {
 func (p *Progress) parts(rate float64) []string {
 	done := min(p.done, p.total)
 	parts := []string{fmt.Sprintf("%s of %s", p.text(done), p.text(p.total))}
-	if rate <= 0 {
+	switch {
+	case done == p.total: // of what is counted
+		return append(parts, "finishing")
+	case rate <= 0:
 		return parts
 	}
 	left := time.Duration(float64(p.total-done) / rate * float64(time.Second))
@@ -167,7 +171,7 @@ func (p *Progress) line(columns int, rate float64) string {
 // bar returns a bar of at most 40 columns and a space after it, "" if there is little room.
 func (p *Progress) bar(columns int) string {
 	columns = min(columns-3, 40)
-	if columns < 10 {
+	if columns < 10 || p.done >= p.total {
 		return ""
 	}
 	full := int(int64(columns) * min(p.done, p.total) / p.total)

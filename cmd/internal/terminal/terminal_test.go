@@ -101,6 +101,26 @@ func TestCount(t *testing.T) {
 	}
 }
 
+// What is counted may be done before the task is: the line then says so, at once on a terminal, with neither a full bar nor a time left.
+func TestFinishing(t *testing.T) {
+	var out bytes.Buffer
+	c := &clock{time.Unix(0, 0)}
+	p := newProgress(&out, Auto, "running", 2_060_000, tensor.SizeString, c.now)
+	for range 2 {
+		c.Time = c.Add(redrawEvery)
+		p.Add(1_000_000)
+	}
+	shown.Store(1) // as if the terminal had a width
+	p.Set(2_060_000)
+	p.Done()
+	if drawn := strings.Count(out.String(), "\r"); drawn != 3 {
+		t.Errorf("%d lines were drawn: %q", drawn, &out)
+	}
+	if line := p.line(79, 1); line != "running  2.06 MB of 2.06 MB, finishing" {
+		t.Errorf("%q", line)
+	}
+}
+
 // The line fits into every width, and a wider terminal shows as much as a narrower one.
 func TestLineFits(t *testing.T) {
 	c := &clock{time.Unix(0, 0)}

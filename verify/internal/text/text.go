@@ -7,7 +7,7 @@ import (
 )
 
 // Grouped writes a count with its digits in groups of three: 2,682,862,080.
-func Grouped(n int64) string {
+func Grouped[T int | int32 | int64 | uint64](n T) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]

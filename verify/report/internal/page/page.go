@@ -91,7 +91,7 @@ func Parse(name, source string, functions template.FuncMap) *Body {
 		"sentence": Sentence,
 		"label":    Label,
 		"shown":    func(s any) string { return text.Printable(fmt.Sprint(s)) },
-		"grouped":  text.Grouped, "whole": func(n int) string { return text.Grouped(int64(n)) },
+		"grouped":  text.Grouped[int64], "whole": func(n int) string { return text.Grouped(int64(n)) },
 		"number": Number, "shape": tensor.ShapeString, "size": tensor.SizeString, "join": strings.Join,
 	}).Funcs(functions)
 	return &Body{template.Must(template.Must(t.Parse(source)).Parse(partsText))}

@@ -153,8 +153,8 @@ func CosineText(v float64) string {
 func ID[T int | int32](n T) Cell { return Cell{Text: fmt.Sprint(n), Sort: fmt.Sprint(n)} }
 
 // Count returns a cell with a count.
-func Count[T int | int32 | int64](n T) Cell {
-	return Cell{Text: text.Grouped(int64(n)), Sort: fmt.Sprint(n)}
+func Count[T int | int32 | int64 | uint64](n T) Cell {
+	return Cell{Text: text.Grouped(n), Sort: fmt.Sprint(n)}
 }
 
 // Add adds a row.
