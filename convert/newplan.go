@@ -93,14 +93,6 @@ type planner struct {
 	unscaled   *tensor.Tensor    // the output head, if it replaces the embedding of a model that does not scale it
 }
 
-// assumedFrom says of the attention window why it may not be the original's, by whether the source is a Hugging Face directory.
-var assumedFrom = map[bool]string{
-	true: "of the source's config.json is taken for the original's: nothing says whether it is one more, to match transformers 5; " +
-		"the conversion.json of the directory that it was saved from would say it, beside config.json",
-	false: "is recorded in the source's conversion.json as that of a config.json: nothing said whether it was one more than the original's, to match transformers 5; " +
-		"if it was, give the original's",
-}
-
 // configure completes p.Config as far as the destination needs it.
 func (p *planner) configure() error {
 	m := p.Source
@@ -116,7 +108,7 @@ func (p *planner) configure() error {
 	p.SettingsOrigins = configured.Origins
 	p.Config, p.Preset, p.WindowAssumed = configured.Original, configured.Preset, configured.WindowAssumed
 	if p.WindowAssumed && len(m.Family.BeyondOriginal(&p.Config)) == 0 {
-		p.note(WindowNote, "attention window %d %s", p.Config.AttentionWindow, assumedFrom[m.Layout == model.HuggingFace])
+		p.noteAssumed()
 	}
 	if configured.Overruled != "" {
 		p.note(OtherNote, "%s", configured.Overruled)
@@ -293,6 +285,17 @@ func (p *planner) nameLike() {
 			d.Name = like.Heads[0].Tensor.Name
 		}
 	}
+}
+
+// noteAssumed notes that the attention window may not be the original's.
+func (p *planner) noteAssumed() {
+	why := "nothing beside config.json says whether it is one more, to match transformers 5, as a conversion.json would"
+	if record, _, err := p.Source.Manifest(); p.Source.Layout != model.HuggingFace {
+		why = "nothing said so where it comes from, the config.json of a source of the source; if it was one more, to match transformers 5, give the original's"
+	} else if err == nil && record != nil && record.Settings != nil && record.Settings.AttentionWindow != p.Config.AttentionWindow {
+		why = fmt.Sprintf("config.json has it, and conversion.json records %d", record.Settings.AttentionWindow)
+	}
+	p.note(WindowNote, "attention window %d is taken for the original's: %s", p.Config.AttentionWindow, why)
 }
 
 // noteAdapter notes the adapter, and marks the tensors that it changes.
