@@ -101,11 +101,11 @@ var imports = []struct {
 	{"verify/internal/recordcheck", []string{"convert", "convert/manifest", "convert/model", "formats/tensor", "verify/internal/text"}},
 	{"verify/internal/statement", []string{"convert", "convert/huggingface", "convert/manifest", "convert/model", "formats/hfconfig", "formats/tensor"}},
 	{"verify/internal/text", nil},
-	{"verify/logits", []string{"convert/...", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/runtime", "verify/stats"}},
+	{"verify/logits", []string{"convert/...", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/internal/text", "verify/runtime", "verify/stats"}},
 	{"verify/report", []string{"formats/storage", "formats/storage/publish", "formats/strictjson", "formats/tensor", "reference", "reference/perplexity", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/...", "verify/runtime", "verify/stats"}},
 	{"verify/report/internal/chart", []string{"verify/internal/text"}},
 	{"verify/report/internal/page", []string{"formats/tensor", "verify/internal/float", "verify/internal/text"}},
-	{"verify/runtime", []string{"convert/...", "formats/hfconfig", "formats/quantized", "formats/tensor", "reference", "verify/golden"}},
+	{"verify/runtime", []string{"convert/...", "formats/hfconfig", "formats/quantized", "formats/tensor", "reference", "verify/golden", "verify/internal/text"}},
 	{"verify/stats", []string{"formats/tensor", "verify/internal/float", "verify/internal/text"}},
 }
 
