@@ -56,7 +56,7 @@ func checkRecord(r *run, summary *configSummary, right bool) error {
 	record := r.record
 	if record.Adapter != nil && r.options.Adapter == nil {
 		r.verdict.MissingAdapter = record.Adapter.Name
-		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that the adapter %s was merged into the source, but no adapter was given", filepath.Base(record.path), record.Adapter.Name))
+		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s says that an adapter (%s) was merged into the source, but no adapter was given", filepath.Base(record.path), record.Adapter.Name))
 	}
 	isWrong := slices.ContainsFunc(summary.section.Findings.All(), func(f Finding) bool { return slices.Contains(hfconfig.WindowNames, f.Field) })
 	name := filepath.Base(record.path)

@@ -309,7 +309,7 @@ func TestMissingAdapter(t *testing.T) {
 	source, dir := conversionOf(t, convert.Options{To: convert.ToHF})
 	rewrite(t, filepath.Join(dir, manifest.Name), replaced(`"tensors": [`, `"adapter": {"name": "tuned", "type": "LoRA"}, "tensors": [`))
 	v, err := verifyFiles(t, source, dir, Options{Settings: cases.Open(t, "odd-griffin").Settings})
-	if err != nil || v.MissingAdapter != "tuned" || !slices.ContainsFunc(v.Notes, func(n string) bool { return strings.Contains(n, "the adapter tuned was merged into the source") }) {
+	if err != nil || v.MissingAdapter != "tuned" || !slices.ContainsFunc(v.Notes, func(n string) bool { return strings.Contains(n, "an adapter (tuned) was merged into the source") }) {
 		t.Errorf("%q, %q, %v", v.MissingAdapter, v.Notes, err)
 	}
 }

@@ -171,7 +171,11 @@ func SourceName(v *Verdict) string {
 }
 
 func withAdapter(v *Verdict) string {
-	return "with the adapter " + tensor.QuoteName(storage.BaseName(v.Adapter)) + " merged" + map[bool]string{true: " in part"}[v.partly]
+	adapter := "with the adapter "
+	if name := storage.BaseName(v.Adapter); name != "adapter" {
+		adapter += tensor.QuoteName(name) + " "
+	}
+	return adapter + "merged" + map[bool]string{true: " in part"}[v.partly]
 }
 
 // computes reports whether all recorded logits are computed. A checkpoint alone then fails because of its names, its files or its config.json.

@@ -334,6 +334,7 @@ func TestAnswer(t *testing.T) {
 		{Verdict{Same: true, Converted: &Subject{}, LeftOut: []string{"score.weight"}}, "the same model, without score.weight of the source"},
 		{Verdict{Same: true, Converted: &Subject{}, LeftOut: []string{"a", "b"}}, "the same model, without 2 tensors of the source"},
 		{Verdict{Same: true, Converted: &Subject{}, LeftOut: []string{"a\x1b[31m"}}, `the same model, without "a\x1b[31m" of the source`},
+		{Verdict{Same: true, Converted: &Subject{}, Adapter: "runs/adapter"}, "the same model, with the adapter merged"},
 		{Verdict{Same: true, Model: ".", Adapter: "tuned", dequantized: true}, "the model that was recorded, the one at the top level of the checkpoint, with the adapter tuned merged, run dequantised"},
 		{Verdict{Converted: &Subject{}, Adapter: "tuned", LeftOut: []string{"a"}}, "not the same model"},
 	} {

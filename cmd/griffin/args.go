@@ -83,7 +83,7 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 	if len(args) < 2 {
 		return args, nil
 	}
-	program, name, rest := args[0], args[1], args[2:]
+	program, name, rest := args[0], withoutValue(args[1]), args[2:]
 	help, version := []string{"help", "--help", "-help", "-h"}, []string{"version", "--version", "-version", "-v"}
 	switch about := slices.Contains(help, name); {
 	case about && (len(rest) == 0 || slices.Contains(slices.Concat(help, version), rest[0])), len(rest) > 0 && slices.Contains(version, name) && slices.Contains(help[1:], rest[0]):
@@ -101,7 +101,7 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 	if command == nil {
 		return nil, unknownCommand(app, name)
 	}
-	if slices.ContainsFunc(beforePaths(rest), func(arg string) bool { return slices.Contains(help[1:], arg) }) { // a help that is asked for late is of use, whatever the rest is
+	if slices.ContainsFunc(beforePaths(rest), func(arg string) bool { return slices.Contains(help[1:], withoutValue(arg)) }) { // a help that is asked for late is of use, whatever the rest is
 		return []string{program, name, "--help"}, nil
 	}
 	p := argumentParser{command: command, others: app.Commands, rest: rest}
@@ -117,6 +117,14 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 			advise("./- is a file or directory of that name")
 	}
 	return slices.Concat([]string{program, name}, p.flags, []string{"--"}, p.paths), nil
+}
+
+// withoutValue returns a flag without what follows =, and other arguments as they are: --help=true asks for help.
+func withoutValue(arg string) string {
+	if flag, _, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(arg, "-") {
+		return flag
+	}
+	return arg
 }
 
 // beforePaths returns the arguments before "--".

@@ -30,6 +30,10 @@ func TestArguments(t *testing.T) {
 		{"griffin convert help", "griffin convert -- help"}, // a path
 		{"griffin convert h", "griffin convert -- h"},
 		{"griffin convert a -h", "griffin convert --help"},
+		{"griffin convert a --help=1", "griffin convert --help"},
+		{"griffin --help=true", "griffin --help"},
+		{"griffin --version=true", "griffin --version"},
+		{"griffin convert -- --help=1", "griffin convert -- --help=1"},
 		{"griffin convert a b", "griffin convert -- a b"},
 		{"griffin convert a b --json", "griffin convert --json -- a b"},
 		{"griffin convert a --dtype float32 b", "griffin convert --dtype=float32 -- a b"},

@@ -200,6 +200,7 @@ var choosing = map[tensor.Reason]string{
 	formats.ReasonOneKind:       "--weights",
 	zero.ReasonNoComputeWeights: "--weights",
 	model.ReasonSeveralModels:   "",
+	formats.ReasonSteps:         "",
 }
 
 func isOfChoice(err error) bool {

@@ -206,7 +206,7 @@ func givenFlag(c *cli.Context, setting, value string) string {
 func hintVerdict(c *cli.Context, v *verify.Verdict) {
 	var hints []string
 	if v.MissingAdapter != "" && !v.Same {
-		hints = append(hints, fmt.Sprintf("hint: --adapter DIR merges the adapter %s into the source before comparing", printable(v.MissingAdapter)))
+		hints = append(hints, fmt.Sprintf("hint: --adapter DIR merges the adapter (%s) into the source before comparing", printable(v.MissingAdapter)))
 	}
 	for _, l := range v.Logits {
 		for _, f := range l.Faults {
