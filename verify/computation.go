@@ -300,7 +300,14 @@ func (c *computation) reading(m *runtime.Model) func(int64) {
 	}
 	var done atomic.Int64
 	total := logits.BytesRead(m, c.fixture)
-	return func(n int64) { c.run.progress("running", min(done.Add(n), total), total) }
+	return func(n int64) {
+		read := done.Add(n)
+		if over := read - total; over > total/10 { // the total is about what the comparison reads, without this
+			c.run.progress("looking for the cause", over, -1)
+			return
+		}
+		c.run.progress("running", min(read, total), total)
+	}
 }
 
 // RuntimeResult says where the source and the converted checkpoint diverge when each is run by a runtime of its layout:

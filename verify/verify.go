@@ -42,7 +42,8 @@ type Options struct {
 	WeightsOnly bool // do not compare with Golden
 	Facts       bool // set Verdict.Facts; this reads weights and files that were not read otherwise
 
-	// Progress, if not nil, is called with the current stage and the bytes that are done of its total, never concurrently.
+	// Progress, if not nil, is called with the current stage and the bytes that are done of its total, never concurrently. The total is -1 if it is
+	// not known.
 	Progress func(stage string, done, total int64)
 }
 

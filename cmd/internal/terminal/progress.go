@@ -38,7 +38,7 @@ type sample struct {
 	done int64
 }
 
-// NewProgress returns the progress of total bytes, or nil if it is not to be shown on w.
+// NewProgress returns the progress of total bytes, -1 if it is not known how many, or nil if it is not to be shown on w.
 func NewProgress(w io.Writer, verb string, total int64) *Progress {
 	return NewCount(w, verb, total, tensor.SizeString)
 }
@@ -49,7 +49,7 @@ func NewCount(w io.Writer, verb string, total int64, text func(n int64) string) 
 	if out, ok := w.(*Output); ok {
 		mode = out.Mode
 	}
-	if total <= 0 || mode == None || mode != Plain && !Is(w) {
+	if total == 0 || mode == None || mode != Plain && !Is(w) {
 		return nil
 	}
 	return newProgress(w, mode, verb, total, text, time.Now)
@@ -136,6 +136,9 @@ func (p *Progress) rate(now time.Time) float64 {
 
 // parts returns what is said, the most important first.
 func (p *Progress) parts(rate float64) []string {
+	if p.total < 0 {
+		return []string{p.text(p.done), p.text(int64(rate)) + "/s"}
+	}
 	done := min(p.done, p.total)
 	parts := []string{fmt.Sprintf("%s of %s", p.text(done), p.text(p.total))}
 	switch {
@@ -151,7 +154,10 @@ func (p *Progress) parts(rate float64) []string {
 // line returns what fits into a number of columns.
 func (p *Progress) line(columns int, rate float64) string {
 	parts := p.parts(rate)
-	percent := fmt.Sprintf("%d%%", 100*min(p.done, p.total)/p.total)
+	percent := parts[0]
+	if p.total > 0 {
+		percent = fmt.Sprintf("%d%%", 100*min(p.done, p.total)/p.total)
+	}
 	said := strings.Join(parts, ", ")
 	for _, line := range []string{
 		p.verb + "  " + p.bar(columns-len(p.verb)-len(said)-4) + said,

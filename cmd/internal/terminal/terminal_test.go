@@ -121,6 +121,17 @@ func TestFinishing(t *testing.T) {
 	}
 }
 
+// Where it is not known how much there is, the line says how much is done.
+func TestUnknownTotal(t *testing.T) {
+	p := newProgress(&bytes.Buffer{}, Auto, "looking", -1, tensor.SizeString, time.Now)
+	p.done = 2_060_000
+	for columns, want := range map[int]string{79: "looking  2.06 MB, 1.00 MB/s", 10: "2.06 MB", 5: ""} {
+		if line := p.line(columns, 1e6); line != want {
+			t.Errorf("%d columns: %q", columns, line)
+		}
+	}
+}
+
 // The line fits into every width, and a wider terminal shows as much as a narrower one.
 func TestLineFits(t *testing.T) {
 	c := &clock{time.Unix(0, 0)}
