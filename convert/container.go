@@ -19,6 +19,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // planContainer plans a change of the container: every tensor that is selected is copied with its elements in
@@ -206,7 +207,7 @@ func (c *conversion) noteShared(tensors []*tensor.Tensor) {
 		shared = append(shared, tensor.JoinNames(groups[k]))
 	}
 	if len(shared) > 8 {
-		shared = append(shared[:8], "and "+tensor.Plural(len(shared)-8, "more group"))
+		shared = append(shared[:8], "and "+text.Count(len(shared)-8, "more group"))
 	}
 	if len(shared) > 0 {
 		c.notes = append(c.notes, "tensors that share storage are written once for each name: "+strings.Join(shared, "; "))

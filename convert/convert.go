@@ -27,6 +27,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // Convert writes the model of a checkpoint to dst, in the layout and format of o.To. With ToSafetensors it
@@ -205,7 +206,7 @@ func (c *conversion) planFiles() error {
 		c.remarks = append(c.remarks, remark)
 	}
 	if d.Unnamed > 0 {
-		c.remarks = append(c.remarks, fmt.Sprintf("the vocabulary has %s more than the tokenizer has pieces; the files made from the tokenizer do not have what was added", tensor.Plural(d.Unnamed, "token")))
+		c.remarks = append(c.remarks, fmt.Sprintf("the vocabulary has %s more than the tokenizer has pieces; the files made from the tokenizer do not have what was added", text.Count(d.Unnamed, "token")))
 	}
 	c.noteOutside(d.Outside)
 	left := slices.DeleteFunc(d.NotCopied, func(name string) bool {
@@ -438,7 +439,7 @@ func (c *conversion) prove(ctx context.Context, stage *staging, progress func(do
 		for _, t := range p.NotFinite {
 			names = append(names, tensor.Clip(t.Name))
 		}
-		c.result.Notes = append(c.result.Notes, fmt.Sprintf("NaN or infinities in %s of the source, and so in the conversion: %s", tensor.Plural(n, "tensor"), tensor.JoinNames(names)))
+		c.result.Notes = append(c.result.Notes, fmt.Sprintf("NaN or infinities in %s of the source, and so in the conversion: %s", text.Count(n, "tensor"), tensor.JoinNames(names)))
 	}
 	return p.Digests, p.Err()
 }

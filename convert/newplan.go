@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // PlanOptions choose what a plan makes of a model.
@@ -310,7 +311,7 @@ func (p *planner) noteAdapter() {
 			d.Rule += mark
 		}
 	}
-	note := fmt.Sprintf("merged the adapter %s, which changes %s", tensor.QuoteName(m.Adapter.Path), tensor.Plural(m.AdapterChanges, "parameter"))
+	note := fmt.Sprintf("merged the adapter %s, which changes %s", tensor.QuoteName(m.Adapter.Path), text.Count(m.AdapterChanges, "parameter"))
 	if m.HeadSplit() && p.Config.SeparateHead {
 		note += "; embedding and output head are no longer one, as PEFT runs the adapter, though not as it merges it"
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // Result describes what a conversion did, or with Options.DryRun would do.
@@ -113,6 +114,6 @@ func (r *Result) add(written []tensor.Written) {
 		r.Inexact += written[i].Inexact
 	}
 	if n := r.Overflowed; n > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s became infinite, too large for %s", tensor.Plural(n, "finite element"), r.DType))
+		r.Notes = append(r.Notes, fmt.Sprintf("%s became infinite, too large for %s", text.Count(n, "finite element"), r.DType))
 	}
 }

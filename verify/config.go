@@ -16,8 +16,8 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/internal/beside"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 const skippedOriginal = "nothing to check: the settings of an original are in the code that runs it"

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // judgeDepartures finds fields with which transformers loads or computes something else, or fails, unless something was found

@@ -7,9 +7,9 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/internal/statement"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // planFor plans what the conversion of a model should be. found is the model in the converted checkpoint, or nil. The

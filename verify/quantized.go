@@ -14,7 +14,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // QuantizedSection says what a quantised copy is. A copy is never the same model: OK is false, and Findings are the matrices that

@@ -10,8 +10,8 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // renaming says under which names a converted checkpoint has the tensors of a plan. The nil renaming has those of the plan.

@@ -13,8 +13,8 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // unitRoundoff is the largest relative error of rounding to a dtype.

@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -239,7 +240,7 @@ func (p *argumentParser) noteWord(written string, flag cli.Flag) {
 
 // wrongPaths returns the error for a number of paths that a command does not take.
 func wrongPaths(c *cli.Context, takes string) *usageError {
-	err := usagef("%s, got %s", takes, plural(int64(c.NArg()), "path"))
+	err := usagef("%s, got %s", takes, text.Count(int64(c.NArg()), "path"))
 	if word, ok := c.App.Metadata[wordAfterFlag].(string); ok && word != "" {
 		err.problem += ": " + word
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 func cleanCommand() *cli.Command {
@@ -40,10 +41,10 @@ func runClean(c *cli.Context) error {
 		_ = printJSON(out, schemaCleaning, cleaning{append([]string{}, removed...)})
 	case len(removed) > 0:
 		for _, path := range removed {
-			out.printf("removed %s\n", printable(path))
+			out.printf("removed %s\n", text.Printable(path))
 		}
 	case err == nil && isAbsent(c.Args().First()):
-		out.printf("%s does not exist, and nothing is left beside it of conversions that were killed\n", printable(c.Args().First()))
+		out.printf("%s does not exist, and nothing is left beside it of conversions that were killed\n", text.Printable(c.Args().First()))
 	case err == nil:
 		out.printf("nothing is left of conversions that were killed\n")
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -215,17 +216,17 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	}
 	facts := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fact := func(key, format string, args ...any) {
-		fmt.Fprintf(facts, "  %s\t%s\n", key, printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(facts, "  %s\t%s\n", key, text.Printable(fmt.Sprintf(format, args...)))
 	}
 	if r.DryRun {
-		out.printf("%s would be converted to %s\n", printable(r.Source), printable(r.Destination))
+		out.printf("%s would be converted to %s\n", text.Printable(r.Source), text.Printable(r.Destination))
 	} else {
-		out.printf("%s -> %s\n", printable(r.Source), printable(r.Destination))
+		out.printf("%s -> %s\n", text.Printable(r.Source), text.Printable(r.Destination))
 	}
 	fact("source", "%s", inLayout(r.Format, r.Layout))
-	weights := fmt.Sprintf("%s, %s, %s, %s", plural(int64(r.Tensors.Len()), "tensor"), plural(r.Parameters, "parameter"), r.DType, size(r.Bytes))
+	weights := fmt.Sprintf("%s, %s, %s, %s", text.Count(int64(r.Tensors.Len()), "tensor"), text.Count(r.Parameters, "parameter"), r.DType, size(r.Bytes))
 	if r.Shards > 0 {
-		weights += " in " + plural(int64(r.Shards), "file")
+		weights += " in " + text.Count(int64(r.Shards), "file")
 	}
 	fact("weights", "%s", weights)
 	fact("written", "%s", inLayout(r.OutputFormat, r.OutputLayout))
@@ -233,7 +234,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		fact("settings", "%s", settingsLine(r))
 	}
 	if len(r.Left) > 0 {
-		fact("left", "%s of the source that %s: %s", plural(int64(len(r.Left)), "tensor"), reasonLeft(r), tensor.JoinNames(leftNames(r)))
+		fact("left", "%s of the source that %s: %s", text.Count(int64(len(r.Left)), "tensor"), reasonLeft(r), tensor.JoinNames(leftNames(r)))
 	}
 	if r.Proof != nil {
 		fact("proven", "%s", proofLine(r.Proof))
@@ -376,7 +377,7 @@ func printPlan(w io.Writer, r *convert.Result) {
 		if t.layers > 1 {
 			made = fmt.Sprintf("%s\tx %d", t.origin, t.layers)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", printable(t.Name), t.DType, tensor.ShapeString(t.Shape), made)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", text.Printable(t.Name), t.DType, tensor.ShapeString(t.Shape), made)
 	}
 	fmt.Fprintln(table)
 	if r.Shards == 0 {
@@ -387,7 +388,7 @@ func printPlan(w io.Writer, r *convert.Result) {
 		if f.Bytes != nil {
 			shown = size(*f.Bytes)
 		}
-		fmt.Fprintf(table, "%s\t%s\n", printable(f.Name), shown)
+		fmt.Fprintf(table, "%s\t%s\n", text.Printable(f.Name), shown)
 	}
 	fmt.Fprintln(table)
 	table.Flush()
@@ -406,7 +407,7 @@ func planned(r *convert.Result) []tensorEntry {
 				}
 			}
 		}
-		made := func(from []string) string { return t.Rule + "\t" + printable(strings.Join(from, ", ")) }
+		made := func(from []string) string { return t.Rule + "\t" + text.Printable(strings.Join(from, ", ")) }
 		all[i] = tensorEntry{Name: t.Name, DType: t.DType, Shape: t.Shape, made: made(t.From), origin: made(from)}
 	}
 	return all
@@ -414,5 +415,5 @@ func planned(r *convert.Result) []tensorEntry {
 
 // proofLine returns what --verify compared.
 func proofLine(p *proof.Proof) string {
-	return fmt.Sprintf("%s, %s, %s", plural(int64(p.Tensors), "tensor"), plural(p.Elements, "element"), size(p.Bytes))
+	return fmt.Sprintf("%s, %s, %s", text.Count(int64(p.Tensors), "tensor"), text.Count(p.Elements, "element"), size(p.Bytes))
 }

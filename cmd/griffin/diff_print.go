@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/report"
 )
@@ -26,12 +27,12 @@ func printDiff(w io.Writer, r *diff.Result) error {
 		diffLine(&b, "config", configLine(&r.Config[i]))
 	}
 	for _, n := range r.Notes {
-		diffLine(&b, "note", printable(n))
+		diffLine(&b, "note", text.Printable(n))
 	}
 	diffLine(&b, "result", summaryLine(r))
 	groups := r.Groups()
 	if words := report.WhatWasDone(r); len(groups) > manyGroups && words != "" {
-		diffLine(&b, "summary", printable(words))
+		diffLine(&b, "summary", text.Printable(words))
 	}
 	err := printOutcomes(w, func(w io.Writer) error {
 		_, err := io.WriteString(w, b.String())
@@ -46,7 +47,7 @@ func printDiff(w io.Writer, r *diff.Result) error {
 		b.Reset()
 		where := r.Where(&groups[i])
 		for k := range where {
-			where[k] = printable(where[k])
+			where[k] = text.Printable(where[k])
 		}
 		status := string(groups[i].Status)
 		if r.Tensors[groups[i].Tensors[0]].Renamed {
@@ -73,10 +74,10 @@ func details(r *diff.Result, g *diff.Group) string {
 	first := &r.Tensors[g.Tensors[0]]
 	var parts []string
 	if g.Change != "" {
-		parts = append(parts, printable(g.Change))
+		parts = append(parts, text.Printable(g.Change))
 	}
 	if g.Status == diff.OnlyA || g.Status == diff.OnlyB {
-		parts = append(parts, plural(int64(len(g.Tensors)), "tensor")+", "+plural(x.Elements, "element"))
+		parts = append(parts, text.Count(int64(len(g.Tensors)), "tensor")+", "+text.Count(x.Elements, "element"))
 	}
 	if x.Differing > 0 && g.Status != diff.Equal {
 		distances := "distances that are not finite"
@@ -85,7 +86,7 @@ func details(r *diff.Result, g *diff.Group) string {
 		}
 		parts = append(parts, share(x.Differing, x.Elements)+", "+distances)
 		if r.Summary.Beyond != nil {
-			parts = append(parts, count(x.Beyond)+" beyond "+r.Tolerance)
+			parts = append(parts, text.Grouped(x.Beyond)+" beyond "+r.Tolerance)
 		}
 	}
 	if words := x.LeastError(len(g.Tensors)); words != "" {
@@ -99,7 +100,7 @@ func details(r *diff.Result, g *diff.Group) string {
 		n    [2]int64
 	}{{"NaN", x.NaN}, {"infinite", x.Inf}} {
 		if special.n != [2]int64{} {
-			parts = append(parts, fmt.Sprintf("%s: %s in A, %s in B", special.name, count(special.n[0]), count(special.n[1])))
+			parts = append(parts, fmt.Sprintf("%s: %s in A, %s in B", special.name, text.Grouped(special.n[0]), text.Grouped(special.n[1])))
 		}
 	}
 	return strings.Join(parts, "; ")
@@ -116,16 +117,16 @@ func upTo(g *diff.Group) string {
 func printSide(b *strings.Builder, letter string, s *diff.Side) {
 	parts := []string{s.InLayout()}
 	if s.Step != "" {
-		parts = []string{"step " + printable(s.Step), s.InLayout()}
+		parts = []string{"step " + text.Printable(s.Step), s.InLayout()}
 	}
-	parts = append(parts, s.CountTensors(), plural(s.Parameters, "parameter"), size(s.Bytes))
+	parts = append(parts, s.CountTensors(), text.Count(s.Parameters, "parameter"), size(s.Bytes))
 	if s.Quantized != "" {
-		parts = append(parts, "quantised: "+printable(s.Quantized))
+		parts = append(parts, "quantised: "+text.Printable(s.Quantized))
 	}
 	if s.Prefix != "" { // last, since it ends in a dot
-		parts = append(parts, "prefix "+printable(s.Prefix))
+		parts = append(parts, "prefix "+text.Printable(s.Prefix))
 	}
-	diffLine(b, letter, printable(s.Path)+": "+strings.Join(parts, ", "))
+	diffLine(b, letter, text.Printable(s.Path)+": "+strings.Join(parts, ", "))
 }
 
 func configLine(c *diff.ConfigDifference) string {
@@ -134,11 +135,11 @@ func configLine(c *diff.ConfigDifference) string {
 		case value == "":
 			return "missing in " + side
 		case isDefault:
-			return fmt.Sprintf("no such field in %s, which stands for %s", side, printable(value))
+			return fmt.Sprintf("no such field in %s, which stands for %s", side, text.Printable(value))
 		}
-		return printable(value) + " in " + side
+		return text.Printable(value) + " in " + side
 	}
-	line := fmt.Sprintf("%s: %s, %s", printable(c.Field), value(c.A, "A", c.DefaultA), value(c.B, "B", c.DefaultB))
+	line := fmt.Sprintf("%s: %s, %s", text.Printable(c.Field), value(c.A, "A", c.DefaultA), value(c.B, "B", c.DefaultB))
 	if c.Detail != "" {
 		line += "; " + c.Detail
 	}
@@ -149,7 +150,7 @@ func configLine(c *diff.ConfigDifference) string {
 func summaryLine(r *diff.Result) string {
 	s := &r.Summary
 	if r.Equal {
-		return fmt.Sprintf("%s: %s, %s%s", r.Answer(), plural(int64(s.Tensors), "tensor"), plural(s.Elements, "element"), notFinite(s))
+		return fmt.Sprintf("%s: %s, %s%s", r.Answer(), text.Count(int64(s.Tensors), "tensor"), text.Count(s.Elements, "element"), notFinite(s))
 	}
 	var parts []string
 	for _, p := range []struct {
@@ -163,9 +164,9 @@ func summaryLine(r *diff.Result) string {
 		switch {
 		case p.n == 0:
 		case len(parts) == 0:
-			parts = append(parts, plural(int64(p.n), "tensor")+" "+p.what)
+			parts = append(parts, text.Count(int64(p.n), "tensor")+" "+p.what)
 		default:
-			parts = append(parts, count(int64(p.n))+" "+p.what)
+			parts = append(parts, text.Grouped(int64(p.n))+" "+p.what)
 		}
 	}
 	line := "different: " + strings.Join(parts, ", ")
@@ -173,7 +174,7 @@ func summaryLine(r *diff.Result) string {
 		line += "; " + words
 	}
 	if s.Config > 0 {
-		line += "; " + plural(int64(s.Config), "config field") + agree(s.Config, " differs", " differ")
+		line += "; " + text.Count(int64(s.Config), "config field") + agree(s.Config, " differs", " differ")
 	}
 	if words := r.QuantizedCopy(); words != "" {
 		line += "; " + words
@@ -186,18 +187,18 @@ func notFinite(s *diff.Summary) string {
 	if s.NonFinite == 0 {
 		return ""
 	}
-	return "; " + plural(int64(s.NonFinite), "tensor") + agree(s.NonFinite, " has", " have") + " NaN or infinities"
+	return "; " + text.Count(int64(s.NonFinite), "tensor") + agree(s.NonFinite, " has", " have") + " NaN or infinities"
 }
 
 // share returns how many of the elements differ.
 func share(n, of int64) string {
 	switch percent := 100 * float64(n) / float64(of); {
 	case n == of:
-		return "all " + plural(of, "element")
+		return "all " + text.Count(of, "element")
 	case percent < 0.1:
-		return fmt.Sprintf("%s of %s", count(n), plural(of, "element"))
+		return fmt.Sprintf("%s of %s", text.Grouped(n), text.Count(of, "element"))
 	default:
-		return fmt.Sprintf("%.3g%% of %s", min(percent, 99.9), plural(of, "element"))
+		return fmt.Sprintf("%.3g%% of %s", min(percent, 99.9), text.Count(of, "element"))
 	}
 }
 

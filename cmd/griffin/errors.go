@@ -25,6 +25,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/formats/torch/zero"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/generate"
@@ -117,7 +118,7 @@ func shownPath(path string) string {
 	if path == "" {
 		return `""`
 	}
-	return printable(asGiven(publish.Destination(path), os.Args[1:]))
+	return text.Printable(asGiven(publish.Destination(path), os.Args[1:]))
 }
 
 // asGiven returns an absolute path as the longest of the arguments that lead to it names it: that of the path itself, of a directory above

@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/generate"
 	"github.com/griffin-ckpt/griffin/reference/tokenizer"
@@ -276,11 +277,11 @@ func (g *generator) report(r *generate.Result) error {
 	if g.c.Bool("json") {
 		return printJSON(g.c.App.Writer, schemaGeneration, o)
 	}
-	line := fmt.Sprintf("%s read, %s generated", plural(int64(o.Prompt), "token"), plural(int64(len(r.Tokens)), "token"))
+	line := fmt.Sprintf("%s read, %s generated", text.Count(int64(o.Prompt), "token"), text.Count(int64(len(r.Tokens)), "token"))
 	if o.TokensPerSecond > 0 {
 		rate := fmt.Sprintf("%.3g", o.TokensPerSecond)
 		if o.TokensPerSecond >= 100 {
-			rate = count(int64(o.TokensPerSecond + 0.5))
+			rate = text.Grouped(int64(o.TokensPerSecond + 0.5))
 		}
 		line += fmt.Sprintf(", %s tokens per second", rate)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -233,7 +234,7 @@ func printRecording(w io.Writer, r *golden.Recording) error {
 		fmt.Fprintf(w, "a quantised copy, run dequantised: %s\n", r.Quantized)
 	}
 	_, err := fmt.Fprintf(w, "%s: %s of %s%s in %s, %s semantics (%s, %s)\nmodel %s\n", r.Path,
-		plural(int64(r.Batch), "row"), plural(int64(r.Length), "token"), more, r.Arithmetic, r.Semantics, plural(int64(r.Tensors), "tensor"), size(r.Bytes), r.ModelDigest)
+		text.Count(int64(r.Batch), "row"), text.Count(int64(r.Length), "token"), more, r.Arithmetic, r.Semantics, text.Count(int64(r.Tensors), "tensor"), size(r.Bytes), r.ModelDigest)
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
@@ -153,8 +154,8 @@ func familyName(preset string, c *model.Config) string {
 // lines returns the summary as text.
 func (s *modelSummary) lines() []string {
 	lines := []string{
-		fmt.Sprintf("%s, %s", inLayout(s.Name, s.Layout), plural(s.Parameters, "parameter")),
-		fmt.Sprintf("%s %s, %s", plural(int64(len(s.BlockTypes)), "block"), blockLetters(s.BlockTypes), s.sizes()),
+		fmt.Sprintf("%s, %s", inLayout(s.Name, s.Layout), text.Count(s.Parameters, "parameter")),
+		fmt.Sprintf("%s %s, %s", text.Count(int64(len(s.BlockTypes)), "block"), blockLetters(s.BlockTypes), s.sizes()),
 	}
 	if s.AttentionWindow != nil {
 		lines = append(lines, fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t",
@@ -182,7 +183,7 @@ func (s *modelSummary) lines() []string {
 		lines = append(lines, "prefix "+s.Prefix)
 	}
 	if s.Other > 0 {
-		lines = append(lines, fmt.Sprintf("%s %s not belong to it", plural(int64(s.Other), "tensor"), agree(s.Other, "does", "do")))
+		lines = append(lines, fmt.Sprintf("%s %s not belong to it", text.Count(int64(s.Other), "tensor"), agree(s.Other, "does", "do")))
 	}
 	for _, note := range s.Notes {
 		lines = append(lines, "note: "+note)

@@ -19,6 +19,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/stats"
@@ -40,7 +41,7 @@ func (r *inspection) print(w io.Writer, form inspectionForm) error {
 	out := &lines{w: w}
 	out.printf("%s\n", r.Path)
 	facts := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	r.facts(func(key, value string) { fmt.Fprintf(facts, "  %s\t%s\n", key, printable(value)) })
+	r.facts(func(key, value string) { fmt.Fprintf(facts, "  %s\t%s\n", key, text.Printable(value)) })
 	facts.Flush()
 	out.printf("\n")
 	rows := folded(r.Tensors, form.all, r.kinds())
@@ -73,9 +74,9 @@ func (r *inspection) facts(fact func(key, value string)) {
 			fact("", note)
 		}
 	}
-	fact("tensors", fmt.Sprintf("%s, %s, %s", plural(int64(len(r.Tensors)), "tensor"), plural(r.Parameters, "parameter"), size(r.Bytes)))
+	fact("tensors", fmt.Sprintf("%s, %s, %s", text.Count(int64(len(r.Tensors)), "tensor"), text.Count(r.Parameters, "parameter"), size(r.Bytes)))
 	for _, d := range r.DTypes {
-		fact("", fmt.Sprintf("%s: %s, %s", d.DType, plural(int64(d.Tensors), "tensor"), size(d.Bytes)))
+		fact("", fmt.Sprintf("%s: %s, %s", d.DType, text.Count(int64(d.Tensors), "tensor"), size(d.Bytes)))
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Metadata)) {
 		fact("metadata", fmt.Sprintf("%s = %s", key, r.Metadata[key]))
@@ -86,7 +87,7 @@ func (r *inspection) facts(fact func(key, value string)) {
 }
 
 func printTable(w io.Writer, tensors []tensorEntry) {
-	_ = table.Write(w, len(tensors), func(i int) []string { return cellsOf(&tensors[i], printable(tensors[i].Name)) })
+	_ = table.Write(w, len(tensors), func(i int) []string { return cellsOf(&tensors[i], text.Printable(tensors[i].Name)) })
 }
 
 // cellsOf returns the row of a tensor under a name.
@@ -190,7 +191,7 @@ func printTree(to io.Writer, tensors []tensorEntry) {
 	flush := func(end int) {
 		_ = table.Write(w, end-first, func(i int) []string {
 			t := &tensors[first+i]
-			return cellsOf(t, indent(len(open))+printable(t.Name[strings.LastIndexByte(t.Name, '.')+1:]))
+			return cellsOf(t, indent(len(open))+text.Printable(t.Name[strings.LastIndexByte(t.Name, '.')+1:]))
 		})
 		first = end
 	}
@@ -204,7 +205,7 @@ func printTree(to io.Writer, tensors []tensorEntry) {
 			flush(i)
 		}
 		for depth := shared; depth < len(path)-1; depth++ {
-			fmt.Fprintf(w, "%s%s%s\n", indent(depth), printable(path[depth]), totals.below(path[:depth+1]))
+			fmt.Fprintf(w, "%s%s%s\n", indent(depth), text.Printable(path[depth]), totals.below(path[:depth+1]))
 		}
 		open = path[:len(path)-1]
 	}
@@ -243,7 +244,7 @@ func (s subtrees) below(path []string) string {
 	if total == nil {
 		return ""
 	}
-	return fmt.Sprintf("  (%s, %s)", plural(total.tensors, "tensor"), size(total.bytes))
+	return fmt.Sprintf("  (%s, %s)", text.Count(total.tensors, "tensor"), size(total.bytes))
 }
 
 func indent(depth int) string { return strings.Repeat("  ", min(depth, maxIndent)) }
@@ -292,7 +293,7 @@ func (r *inspection) noteBroken() {
 		r.Notes = append(r.Notes, f.Text)
 	}
 	if len(found) > most {
-		r.Notes = append(r.Notes, fmt.Sprintf("NaN or infinities of %s more: --json has them", plural(int64(len(found)-most), "kind")))
+		r.Notes = append(r.Notes, fmt.Sprintf("NaN or infinities of %s more: --json has them", text.Count(int64(len(found)-most), "kind")))
 	}
 }
 
@@ -339,8 +340,8 @@ func printStats(w io.Writer, tensors []tensorEntry) {
 		}
 		t := &tensors[i-1]
 		s := t.Stats.get()
-		row := []string{printable(t.Name), figure(s.Min), figure(s.Max), figure(s.Mean), figure(s.Std),
-			figure(s.AbsMax), count(s.Zeros), count(s.NaN), count(s.Inf), t.DType, tensor.ShapeString(t.Shape), sparkline(s.Histogram.Counts)}
+		row := []string{text.Printable(t.Name), figure(s.Min), figure(s.Max), figure(s.Mean), figure(s.Std),
+			figure(s.AbsMax), text.Grouped(s.Zeros), text.Grouped(s.NaN), text.Grouped(s.Inf), t.DType, tensor.ShapeString(t.Shape), sparkline(s.Histogram.Counts)}
 		if digested {
 			row = append(row, t.sum())
 		}

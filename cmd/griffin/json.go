@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -118,18 +119,18 @@ func foldedMismatch(e *model.MismatchError) string {
 		}
 		return kinds[i], details[i], true
 	}
-	text := first
+	message := first
 	for _, g := range items.Groups() {
 		where := items.Where(&g)
 		for i := range where {
-			where[i] = printable(tensor.Clip(where[i]))
+			where[i] = text.Printable(tensor.Clip(where[i]))
 		}
-		text += fmt.Sprintf("\n  %-10s  %s", g.Status, strings.Join(where, "\n"+strings.Repeat(" ", 14)))
+		message += fmt.Sprintf("\n  %-10s  %s", g.Status, strings.Join(where, "\n"+strings.Repeat(" ", 14)))
 		if g.Change != "" {
-			text += ": " + g.Change
+			message += ": " + g.Change
 		}
 	}
-	return text
+	return message
 }
 
 // show prints the failure as text or as JSON.
@@ -143,14 +144,14 @@ func (f failure) show(w io.Writer, asJSON bool) {
 
 // print writes the failure as text: the error, its stack and the hint. An error that lists very many things is cut.
 func (f failure) print(w io.Writer) {
-	text := f.Error
+	message := f.Error
 	if f.mismatch != nil {
-		text = strings.Replace(text, f.mismatch.Error(), foldedMismatch(f.mismatch), 1)
+		message = strings.Replace(message, f.mismatch.Error(), foldedMismatch(f.mismatch), 1)
 	}
-	lines := strings.Split(text, "\n")
+	lines := strings.Split(message, "\n")
 	fmt.Fprintf(w, "griffin: %s\n", strings.Join(lines[:min(len(lines), mostLines)], "\n"))
 	if more := len(lines) - mostLines; more > 0 {
-		fmt.Fprintf(w, "  … %s more (--json)\n", count(int64(more)))
+		fmt.Fprintf(w, "  … %s more (--json)\n", text.Grouped(int64(more)))
 	}
 	if f.Stack != "" {
 		fmt.Fprintf(w, "%s\n", f.Stack)

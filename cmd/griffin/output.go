@@ -22,38 +22,12 @@ import (
 // size returns a number of bytes in decimal units: 5.37 GB.
 func size(n int64) string { return tensor.SizeString(n) }
 
-// count returns a number with its digits in groups of three: 2,682,862,080.
-func count(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// plural returns a count and its noun: 1 tensor, 465 tensors.
-func plural(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return count(n) + " " + noun + "s"
-}
-
 // agree returns the form of a verb for n things: one for 1, many otherwise.
 func agree(n int, one, many string) string {
 	if n == 1 {
 		return one
 	}
 	return many
-}
-
-// printable makes text from a file safe for a terminal: characters that cannot be shown are escaped.
-func printable(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) < 0 {
-		return s
-	}
-	quoted := strconv.Quote(s)
-	return quoted[1 : len(quoted)-1]
 }
 
 // lines is a writer that remembers the first error, so that callers check it once, at the end.

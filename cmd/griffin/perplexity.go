@@ -18,6 +18,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/reference/tokenizer"
@@ -305,7 +306,7 @@ func (p *scoring) tokens(value string) error {
 		return err
 	}
 	p.out.Rows = t.Batch
-	bar := terminal.NewCount(p.c.App.ErrWriter, "scoring", int64(len(t.IDs)), func(n int64) string { return plural(n, "token") })
+	bar := terminal.NewCount(p.c.App.ErrWriter, "scoring", int64(len(t.IDs)), func(n int64) string { return text.Count(n, "token") })
 	defer bar.Done()
 	for row := range slices.Chunk(t.IDs, t.Length) {
 		for piece := range slices.Chunk(row, 256) {
@@ -405,13 +406,13 @@ func printScore(w io.Writer, o *score) error {
 	for _, piece := range o.Added {
 		added += ", with " + piece + " before the text"
 	}
-	fmt.Fprintf(w, "%s in %s, %s predicted%s\n", plural(int64(o.Tokens), "token"), plural(int64(o.Rows), "row"), count(int64(o.Predicted)), added)
+	fmt.Fprintf(w, "%s in %s, %s predicted%s\n", text.Count(int64(o.Tokens), "token"), text.Count(int64(o.Rows), "row"), text.Grouped(int64(o.Predicted)), added)
 	for _, x := range o.Checkpoints {
 		if err := printQuantized(w, x.Path, x.Quantized); err != nil {
 			return err
 		}
 		if x.OwnSettings != nil {
-			fmt.Fprintf(w, "%s is run with the settings of its config.json, not those given: %s\n", printable(storage.WithoutQuery(x.Path)), x.OwnSettings)
+			fmt.Fprintf(w, "%s is run with the settings of its config.json, not those given: %s\n", text.Printable(storage.WithoutQuery(x.Path)), x.OwnSettings)
 		}
 		if x.BeyondOriginal != nil {
 			fmt.Fprintf(w, "%s: the original implementation does not compute the model: %s\n", x.Path, strings.Join(x.BeyondOriginal, "; "))
@@ -425,10 +426,10 @@ func printScore(w io.Writer, o *score) error {
 }
 
 func (o *comparedScores) print(w io.Writer, predicted int) error {
-	_, err := fmt.Fprintf(w, "KL %.3g nats a token, top-1 agreement %.4f%% (%s of %s differ)\n", o.KL, 100*o.Top1Agreement, count(int64(o.Parted)), plural(int64(predicted), "token"))
+	_, err := fmt.Fprintf(w, "KL %.3g nats a token, top-1 agreement %.4f%% (%s of %s differ)\n", o.KL, 100*o.Top1Agreement, text.Grouped(int64(o.Parted)), text.Count(int64(predicted), "token"))
 	for i, x := range o.Partings {
 		if i == shownPartings {
-			_, err = fmt.Fprintf(w, "  … and %s more\n", count(int64(o.Parted-shownPartings)))
+			_, err = fmt.Fprintf(w, "  … and %s more\n", text.Grouped(int64(o.Parted-shownPartings)))
 			break
 		}
 		names := [3]string{fmt.Sprint(x.Token), fmt.Sprint(x.Top[0]), fmt.Sprint(x.Top[1])}

@@ -26,6 +26,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage/remote"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -169,14 +170,14 @@ func openModel(c *cli.Context, path string) (*runtime.Model, error) {
 // noteOverruled says which of the given settings are not those that the conversion.json of a checkpoint records.
 func noteOverruled(c *cli.Context, m *runtime.Model) {
 	if m.Overruled != "" {
-		fmt.Fprintf(notes(c), "griffin: %s: %s\n", printable(storage.WithoutQuery(m.Checkpoint.Path)), printable(m.Overruled))
+		fmt.Fprintf(notes(c), "griffin: %s: %s\n", text.Printable(storage.WithoutQuery(m.Checkpoint.Path)), text.Printable(m.Overruled))
 	}
 }
 
 // noteZeroLogits says if all logits of a model are zero as they are computed.
 func noteZeroLogits(c *cli.Context, m *runtime.Model, s reference.Semantics) {
 	if why := runtime.ZeroLogits(m, s); why != "" {
-		fmt.Fprintf(notes(c), "griffin: %s: %s; --semantics original computes without a cap\n", printable(storage.WithoutQuery(m.Checkpoint.Path)), why)
+		fmt.Fprintf(notes(c), "griffin: %s: %s; --semantics original computes without a cap\n", text.Printable(storage.WithoutQuery(m.Checkpoint.Path)), why)
 	}
 }
 
@@ -189,11 +190,11 @@ func quantizedText(m *runtime.Model) string {
 }
 
 // printQuantized says of a model at a path what quantizedText says, if it is a quantised copy.
-func printQuantized(w io.Writer, path, text string) error {
-	if text == "" {
+func printQuantized(w io.Writer, path, form string) error {
+	if form == "" {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "%s is a quantised copy, run dequantised: %s\n", printable(storage.WithoutQuery(path)), text)
+	_, err := fmt.Fprintf(w, "%s is a quantised copy, run dequantised: %s\n", text.Printable(storage.WithoutQuery(path)), form)
 	return err
 }
 
@@ -358,7 +359,7 @@ func (e *inputError) hint() string {
 		return tensorFiles[strings.Trim(e.flag, "-: ")]
 	}
 	if near := nearPath(e.path); near != "" && !slices.Contains(e.args, near) {
-		return "did you mean " + printable(near) + "?"
+		return "did you mean " + text.Printable(near) + "?"
 	}
 	dir, _ := filepath.Split(e.path)
 	if _, err := os.Stat(cmp.Or(dir, ".")); err == nil {
@@ -368,7 +369,7 @@ func (e *inputError) hint() string {
 		return "hf://" + strings.TrimLeft(name, "/") + " reads it from the Hugging Face Hub"
 	}
 	if m := oneSlash.FindStringSubmatch(e.path); m != nil {
-		return "an address has two slashes: " + printable(m[1]+"://"+m[2])
+		return "an address has two slashes: " + text.Printable(m[1]+"://"+m[2])
 	}
 	return ""
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 )
@@ -80,14 +81,14 @@ func openSteps(c *cli.Context, path string) (*run.Run, []formats.Step, error) {
 func noteUnfinished(c *cli.Context, r *run.Run) {
 	names := map[string][]string{}
 	for _, s := range r.Unfinished {
-		names[s.Unfinished] = append(names[s.Unfinished], printable(s.Name))
+		names[s.Unfinished] = append(names[s.Unfinished], text.Printable(s.Name))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(names)) {
 		these := "step " + names[reason][0] + " is"
 		if len(names[reason]) > 1 {
 			these = "steps " + tensor.JoinNames(names[reason]) + " are"
 		}
-		fmt.Fprintf(notes(c), "griffin: %s: %s left out: %s\n", printable(storage.WithoutQuery(r.Path)), these, reason)
+		fmt.Fprintf(notes(c), "griffin: %s: %s left out: %s\n", text.Printable(storage.WithoutQuery(r.Path)), these, reason)
 	}
 }
 
@@ -141,7 +142,7 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 			printLine(s, stepLine{Status: r.status, Verdict: r.verdict, Result: r.value, ExitStatus: status})
 			return out.err
 		}
-		out.printf("step %s\n", printable(s.Name))
+		out.printf("step %s\n", text.Printable(s.Name))
 		if err := r.print(out); err != nil {
 			return err
 		}
@@ -155,7 +156,7 @@ func eachStep(c *cli.Context, steps []formats.Step, do func(formats.Step) (*step
 		}
 	})
 	if !c.Bool("json") {
-		out.printf("%s: %s\n", plural(int64(len(steps)), "step"), did.summary(len(steps)))
+		out.printf("%s: %s\n", text.Count(int64(len(steps)), "step"), did.summary(len(steps)))
 	}
 	if err == nil && out.err == nil && differs {
 		return errDifferent
@@ -233,7 +234,7 @@ func convertSteps(c *cli.Context, o convert.Options) error {
 		}
 		if result == nil {
 			return &stepResult{status: "complete already", print: func(to io.Writer) error {
-				_, err := fmt.Fprintf(to, "%s is there and complete\n", printable(storage.WithoutQuery(run.Destination(out, s, o.To))))
+				_, err := fmt.Fprintf(to, "%s is there and complete\n", text.Printable(storage.WithoutQuery(run.Destination(out, s, o.To))))
 				return err
 			}}, nil
 		}
@@ -300,7 +301,7 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 	}
 	for _, s := range conversions.Steps {
 		if _, ok := r.Pair(s); !ok {
-			fmt.Fprintf(notes(c), "griffin: %s has step %s, and %s has none\n", printable(storage.WithoutQuery(conversions.Path)), printable(s.Name), printable(storage.WithoutQuery(r.Path)))
+			fmt.Fprintf(notes(c), "griffin: %s has step %s, and %s has none\n", text.Printable(storage.WithoutQuery(conversions.Path)), text.Printable(s.Name), text.Printable(storage.WithoutQuery(r.Path)))
 		}
 	}
 	return eachStep(c, steps, func(s formats.Step) (*stepResult, error) {
@@ -312,7 +313,7 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 		pair, ok := conversions.Pair(s)
 		if !ok {
 			return &stepResult{status: "without a conversion", unlike: true, print: func(to io.Writer) error {
-				_, err := fmt.Fprintf(to, "%s has no conversion of it\n", printable(storage.WithoutQuery(conversions.Path)))
+				_, err := fmt.Fprintf(to, "%s has no conversion of it\n", text.Printable(storage.WithoutQuery(conversions.Path)))
 				return err
 			}}, nil
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/report"
@@ -206,7 +207,7 @@ func givenFlag(c *cli.Context, setting, value string) string {
 func hintVerdict(c *cli.Context, v *verify.Verdict) {
 	var hints []string
 	if v.MissingAdapter != "" && !v.Same {
-		hints = append(hints, fmt.Sprintf("hint: --adapter DIR merges the adapter (%s) into the source before comparing", printable(v.MissingAdapter)))
+		hints = append(hints, fmt.Sprintf("hint: --adapter DIR merges the adapter (%s) into the source before comparing", text.Printable(v.MissingAdapter)))
 	}
 	for _, l := range v.Logits {
 		for _, f := range l.Faults {
@@ -232,7 +233,7 @@ func hintVerdict(c *cli.Context, v *verify.Verdict) {
 	}
 	slices.Sort(hints)
 	for _, hint := range slices.Compact(hints) {
-		fmt.Fprintln(c.App.ErrWriter, printable(hint))
+		fmt.Fprintln(c.App.ErrWriter, text.Printable(hint))
 	}
 }
 
@@ -367,7 +368,7 @@ func printExplanations(to io.Writer, all []runtime.Explanation) error {
 		}
 		why := "-"
 		if len(e.Reasons) > 0 {
-			why = printable(strings.Join(e.Reasons, "; "))
+			why = text.Printable(strings.Join(e.Reasons, "; "))
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.Runtime, loads, diverges, why)
 	}

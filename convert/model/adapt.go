@@ -7,6 +7,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/adapter"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // merge returns a model with the adapter of the options. It reads no weights; the head of the result
@@ -158,7 +159,7 @@ func (g *merger) refuseUnknown() error {
 	for _, n := range g.unknown {
 		names = append(names, tensor.QuoteName(n))
 	}
-	bad := tensor.Bad("changes %s that the model does not have: %s", tensor.Plural(len(names), "parameter"), tensor.JoinNames(names)).In(g.adapter.Path)
+	bad := tensor.Bad("changes %s that the model does not have: %s", text.Count(len(names), "parameter"), tensor.JoinNames(names)).In(g.adapter.Path)
 	if base := g.adapter.Config.Base; base != "" {
 		bad.Advise("it was made for %s", tensor.QuoteName(base))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // candidate is a subtree of a checkpoint whose tensors have the names of parameters.
@@ -140,7 +141,7 @@ func checkUnique(c *tensor.Checkpoint, models []*candidate) error {
 	var names []string
 	for _, a := range models {
 		if 2*a.size() >= models[0].size() {
-			names = append(names, fmt.Sprintf("%s (%s)", describePrefix(a), tensor.Plural(a.size(), "tensor")))
+			names = append(names, fmt.Sprintf("%s (%s)", describePrefix(a), text.Count(a.size(), "tensor")))
 		}
 	}
 	if len(names) < 2 {

@@ -16,6 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // Options are what a caller may want of Prove.
@@ -61,7 +62,7 @@ func (f *Failure) Describe() string {
 	if f.Differing == 0 {
 		return f.Problem
 	}
-	return fmt.Sprintf("differs in %s; the first, %s, is %s instead of %s (from %s)", tensor.Plural(f.Differing, "element"), tensor.ShapeString(f.Index), f.Got, f.Want, f.Source)
+	return fmt.Sprintf("differs in %s; the first, %s, is %s instead of %s (from %s)", text.Count(f.Differing, "element"), tensor.ShapeString(f.Index), f.Got, f.Want, f.Source)
 }
 
 // Error is a proof that failed.
@@ -70,7 +71,7 @@ type Error struct{ Failures strictjson.List[Failure] }
 // Error lists the tensors.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("not as in the source: " + tensor.Plural(e.Failures.Len(), "tensor"))
+	b.WriteString("not as in the source: " + text.Count(e.Failures.Len(), "tensor"))
 	for i := range e.Failures.Len() {
 		f := e.Failures.At(i)
 		fmt.Fprintf(&b, "\n  %s: %s", f.Tensor, f.Describe())

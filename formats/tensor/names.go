@@ -31,14 +31,6 @@ func JoinNames(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// Plural writes a number of things: 1 tensor, 2 tensors.
-func Plural[T int | int64](n T, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 // Clip shortens a name from a file to 200 bytes, since the name in a hostile file may be megabytes
 // long.
 func Clip(name string) string {

@@ -6,9 +6,9 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // Result is how two checkpoints differ.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // Weights says whether the weights that were run are those that the fixture records by their digest.

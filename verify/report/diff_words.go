@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // WhatWasDone says in a sentence what was done to A to get B: "Layers 2 to 9 moved most; 13 matrices changed by rank 2." It

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 

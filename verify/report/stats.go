@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )

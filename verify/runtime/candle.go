@@ -8,6 +8,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -36,7 +37,7 @@ var Candle = &Runtime{
 			x.diverges(1, "ignores rope_parameters: rotates with the base %s, where rope_theta is %s there", hfconfig.Decimal(older), hfconfig.Decimal(newer))
 		}
 		if x.attends() && !x.fitting() {
-			x.diverges(0, "every pass fails, because the model is not as wide as %s of %d channels", tensor.Plural(x.Stated.NumAttentionHeads, "head"), x.Stated.HeadDim)
+			x.diverges(0, "every pass fails, because the model is not as wide as %s of %d channels", text.Count(x.Stated.NumAttentionHeads, "head"), x.Stated.HeadDim)
 		}
 		if x.attends() {
 			switch rotation := x.Stated.Rotation4(0.5); rotation { // it cuts heads as transformers 4.57 does

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
-	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 )
@@ -184,9 +184,9 @@ func (pair *pair) firstApart(p *golden.Pass) (token int, reason string) {
 			case pair.own >= 0 && column >= pair.own:
 				return t, pair.why
 			case attention && x[t].Keys != y[t].Keys:
-				return t, fmt.Sprintf("there attention sees %s in %s and %s in %s", tensor.Plural(x[t].Keys, "token"), inA, tensor.Plural(y[t].Keys, "token"), inB)
+				return t, fmt.Sprintf("there attention sees %s in %s and %s in %s", text.Count(x[t].Keys, "token"), inA, text.Count(y[t].Keys, "token"), inB)
 			case recurrent && x[t].Taps != y[t].Taps:
-				return t, fmt.Sprintf("there the convolution sees %s in %s and %d in %s: only the original cuts it at document boundaries", tensor.Plural(x[t].Taps, "earlier token"), inA, y[t].Taps, inB)
+				return t, fmt.Sprintf("there the convolution sees %s in %s and %d in %s: only the original cuts it at document boundaries", text.Count(x[t].Taps, "earlier token"), inA, y[t].Taps, inB)
 			}
 		}
 	}
@@ -224,7 +224,7 @@ func (d *Divergence) summary(source, converted *Side, longest int) string {
 		return fmt.Sprintf("%s%s diverges from %s from position %d of a document on", under, b, a, d.From)
 	}
 	return fmt.Sprintf("%sthe window of %d was not reached: %s diverges from %s from position %d on, and the longest document has %s",
-		under, source.Original.AttentionWindow, b, a, d.From, tensor.Plural(longest, "token"))
+		under, source.Original.AttentionWindow, b, a, d.From, text.Count(longest, "token"))
 }
 
 // LongestDocument returns the tokens of the longest document of passes.

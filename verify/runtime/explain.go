@@ -7,7 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
-	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -240,7 +240,7 @@ func Facts(all []Explanation) []Fact {
 // tokens writes a range of prompt lengths.
 func tokens(from, to int64) string {
 	if from == to {
-		return tensor.Plural(from, "token")
+		return text.Count(from, "token")
 	}
 	return fmt.Sprintf("%d to %d tokens", from, to)
 }

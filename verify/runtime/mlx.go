@@ -7,7 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
-	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -81,7 +81,7 @@ func (x *explainer) mlxLoads() {
 			x.refuses("it ignores num_key_value_heads, and the model has %d: it has 1", heads)
 		}
 		if !x.fitting() {
-			x.refuses("it ignores head_dim, and the model is not as wide as %s of %d channels", tensor.Plural(x.Stated.NumAttentionHeads, "head"), x.Stated.HeadDim)
+			x.refuses("it ignores head_dim, and the model is not as wide as %s of %d channels", text.Count(x.Stated.NumAttentionHeads, "head"), x.Stated.HeadDim)
 		}
 		if x.Fields["attention_bias"] == true {
 			x.refuses("it ignores attention_bias, which is true: its queries, keys and values have no biases")

@@ -6,7 +6,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
-	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -33,7 +33,7 @@ var Transformers4 = &Runtime{
 		}
 		x.refusesFields(func(r *hfconfig.Refusal) bool { return r.Older })
 		if x.attends() && !x.fitting() {
-			x.diverges(0, "every pass fails, because the model is not as wide as %s of %d channels", tensor.Plural(x.Stated.NumAttentionHeads, "head"), x.Stated.HeadDim)
+			x.diverges(0, "every pass fails, because the model is not as wide as %s of %d channels", text.Count(x.Stated.NumAttentionHeads, "head"), x.Stated.HeadDim)
 		}
 		if x.ByHead {
 			x.diverges(0, "leaves the embedding without values, because only the output head is stored: every pass fails")

@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // Number is a float64 whose JSON is a string if it is not finite: NaN, Infinity, -Infinity.

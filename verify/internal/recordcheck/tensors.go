@@ -9,7 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // CompareTensors demands a digest of every tensor of the plan that the converted checkpoint has, under its name or the one there, and no other tensors.

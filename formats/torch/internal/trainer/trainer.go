@@ -5,6 +5,7 @@ import (
 	"regexp"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // ModelKeys are the keys under which the state dict of a model is saved, in the order of preference.
@@ -53,7 +54,7 @@ func (l *Left) Describe(c *tensor.Checkpoint) {
 		n := l.counts[key]
 		part := tensor.QuoteName(key)
 		if n[0] > 0 {
-			part += " (" + tensor.Plural(n[0], "tensor") + ")"
+			part += " (" + text.Count(n[0], "tensor") + ")"
 		}
 		parts = append(parts, part)
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // The sizes of drawings, in their own units, which are about pixels.

@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 var (

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
-	"github.com/griffin-ckpt/griffin/verify/internal/text"
 )
 
 // Table is a table that readers can sort and filter. On a narrow screen each row is a list of its cells, with the titles of the

@@ -4,6 +4,8 @@ package text
 import (
 	"fmt"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 )
 
 // Grouped writes a count with its digits in groups of three: 2,682,862,080.
@@ -40,13 +42,11 @@ func Agree[T int | int64](n T, noun, one, many string) string {
 }
 
 // Printable makes text from a file safe to show: characters that cannot be printed, or that change the direction of
-// writing, are escaped.
+// writing, and bytes that are no UTF-8 are escaped.
 func Printable(s string) string {
-	for _, r := range s {
-		if !strconv.IsPrint(r) {
-			quoted := strconv.Quote(s)
-			return quoted[1 : len(quoted)-1]
-		}
+	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) < 0 {
+		return s
 	}
-	return s
+	quoted := strconv.Quote(s)
+	return quoted[1 : len(quoted)-1]
 }
