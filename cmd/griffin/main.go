@@ -104,7 +104,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Version: convert.ToolVersion(),
 		Description: "griffin reads Orbax, Flax, PyTorch and safetensors checkpoints, without Python. It detects the\n" +
 			"format of a checkpoint from its content. Flags may stand before or after the paths.\n" +
-			"griffin help COMMAND shows the flags of a command.\n\n" +
+			"griffin help COMMAND shows the flags of a command. A flag that names a file to write replaces an existing file\n" +
+			"only if it is empty or what that flag writes; convert has --overwrite.\n\n" +
 			"Exit status: 0 success, 1 different or failed verification, 2 wrong usage, 3 bad or unsupported input,\n" +
 			"4 input/output error, 5 internal error of griffin, 130 interrupted.",
 		Commands: []*cli.Command{convertCommand(), inspectCommand(), goldenCommand(), verifyCommand(), diffCommand(), generateCommand(), perplexityCommand(), cleanCommand(), completionCommand()},

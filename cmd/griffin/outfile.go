@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -14,18 +16,43 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/reference/generate"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
-// checkOutputFile refuses to write to a file that is read, to a file of a checkpoint, and to a name
-// that programs would take for a file of the checkpoint. Cards, reports and fixtures that griffin wrote
-// may be replaced.
-func checkOutputFile(out string, reads ...string) error {
+// outputKind is a kind of file that a flag names to write.
+type outputKind struct{ name, extension string }
+
+var (
+	outputPage    = outputKind{"a page of griffin", "html"}
+	outputCard    = outputKind{"a verification card", "json"}
+	outputState   = outputKind{"a state of griffin generate", "safetensors"}
+	outputFixture = outputKind{recordedBy(golden.Griffin), "safetensors"}
+	outputArray   = outputKind{"a .npy file", "npy"}
+)
+
+// outputKinds has what each of outputFiles writes, by the flag or by the command and the flag. An existing file of another kind is not replaced.
+var outputKinds = map[string]outputKind{
+	"report": outputPage, "card": outputCard, "state-out": outputState, "golden out": outputFixture, "inspect out": outputArray,
+}
+
+// kindOfOutput returns what a flag of a command writes.
+func kindOfOutput(command, flag string) outputKind {
+	if kind, ok := outputKinds[command+" "+flag]; ok {
+		return kind
+	}
+	return outputKinds[flag]
+}
+
+// checkOutputFile refuses to write to a file that is read, to a name that programs would take for a file of the checkpoint, and to an existing file
+// that is neither empty nor of that kind.
+func checkOutputFile(out string, kind outputKind, reads ...string) error {
 	if err := publish.CheckOutput(out, reads...); err != nil {
 		return err
 	}
@@ -33,10 +60,14 @@ func checkOutputFile(out string, reads ...string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err == nil && !existing.Mode().IsRegular() {
-		return nil // a device or FIFO, which is written to
+	if err == nil && !publish.Replaces(out, existing) {
+		return nil // a device, a FIFO or an open file, which is written to
 	}
 	replaced := publish.Target(out)
+	found := ""
+	if existing != nil && existing.Size() > 0 {
+		found = kindOfFile(out)
+	}
 	for _, path := range reads {
 		if path == "" {
 			continue
@@ -46,9 +77,12 @@ func checkOutputFile(out string, reads ...string) error {
 		case !ok:
 		case below == "." && isModelFile(filepath.Base(replaced)):
 			return usagef("%s has the name of a file of the checkpoint %s", out, path).advise("choose another name or another directory")
-		case existing != nil && !isOwnFile(out):
+		case existing != nil && found != kind.name:
 			return usagef("%s is a file of the checkpoint %s and would be replaced", out, path).advise("write to another file")
 		}
+	}
+	if found != "" && found != kind.name {
+		return usagef("%s exists, and is %s: only an empty file or %s is replaced", out, found, kind.name).advise("give another name, or remove the file if it is not needed")
 	}
 	return nil
 }
@@ -64,13 +98,13 @@ func checkOutputFlag(c *cli.Context, flag string) error {
 		return usagef("--%s needs the name of a file", flag)
 	case "-":
 		return usagef("--%s writes a file, and not to standard output, where the result is printed", flag).
-			advise("name a file, such as %s.%s; ./- is a file of that name", flag, extensionOf(flag))
+			advise("name a file, such as %s.%s; ./- is a file of that name", flag, kindOfOutput(c.Command.Name, flag).extension)
 	}
 	dir := filepath.Dir(publish.Target(path))
 	if _, err := os.Stat(dir); err != nil {
 		return &inputError{"--" + flag + ": ", dir, err, nil}
 	}
-	if err := checkOutputFile(path, inputPaths(c)...); err != nil {
+	if err := checkOutputFile(path, kindOfOutput(c.Command.Name, flag), inputPaths(c)...); err != nil {
 		return &inputError{"--" + flag + ": ", path, err, nil}
 	}
 	return nil
@@ -85,17 +119,6 @@ func inputPaths(c *cli.Context) []string {
 		}
 	}
 	return all
-}
-
-// extensionOf returns that of the file that a flag names.
-func extensionOf(flag string) string {
-	switch flag {
-	case "report":
-		return "html"
-	case "card":
-		return "json"
-	}
-	return "safetensors"
 }
 
 // commandLine returns the command line, for reports.
@@ -159,17 +182,36 @@ func isModelFile(name string) bool {
 	return slices.Contains(modelFiles, name) || slices.Contains([]string{".safetensors", ".bin", ".pt", ".pth", ".model"}, filepath.Ext(name))
 }
 
-// isOwnFile reports whether a file is a card, a report or a fixture that griffin wrote.
-func isOwnFile(path string) bool {
+func recordedBy(by golden.Implementation) string { return "a fixture recorded by " + string(by) }
+
+// kindOfFile says what a file is: the name of an outputKind if griffin wrote it, or else as much as is known.
+func kindOfFile(path string) string {
 	if fixture, err := golden.Open(path); err == nil {
 		defer fixture.Close()
-		return fixture.Meta.Implementation == golden.Griffin
+		return recordedBy(fixture.Meta.Implementation)
+	}
+	if c, err := formats.Open(path, formats.Options{}); err == nil {
+		defer c.Close()
+		if generate.IsState(c.Metadata) {
+			return outputState.name
+		}
+		return fmt.Sprintf("a checkpoint (%s, %s)", c.Format, plural(int64(len(c.Tensors())), "tensor"))
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return false
+		return "a file that cannot be read"
 	}
 	defer f.Close()
 	start, err := io.ReadAll(io.LimitReader(f, 4096))
-	return err == nil && report.IsReport(start)
+	switch {
+	case err != nil:
+		return "a file that cannot be read"
+	case report.IsPage(start):
+		return outputPage.name
+	case report.IsCard(start):
+		return outputCard.name
+	case bytes.HasPrefix(start, []byte("\x93NUMPY")):
+		return outputArray.name
+	}
+	return "a file of another kind"
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/verify/report"
 )
 
 // pathFlags has for each flag of a command that takes a path a command line for it; PATH is the path, HF, FT and TEXTMODEL are checkpoints.
@@ -198,6 +200,57 @@ func TestNoInputIsReplaced(t *testing.T) {
 	for rest, output := range map[string]string{"HF OUT " + rename: "x.safetensors", "HF RECORDED " + rename: "x.safetensors.conversion.json"} {
 		try("convert", "rename", rest, filepath.Join(dir, output), "the source ")
 	}
+}
+
+// A flag replaces an empty file and what it wrote itself, and nothing else.
+func TestOnlyOwnFilesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	content := map[string]string{
+		"notes.md": "notes\n",
+		"report":   "<!DOCTYPE html>\n" + `<meta name="generator" content="griffin">`,
+		"card":     `{"schema": "` + report.CardSchema + `"}`,
+		"out":      "\x93NUMPY",
+	}
+	for _, file := range []string{"hf/model.safetensors", "original/torch.pt", "golden/jax.safetensors", "golden/hf5.safetensors"} {
+		data, err := os.ReadFile("../../testdata/tiny-griffin/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[filepath.Base(file)] = string(data)
+	}
+	for name, data := range content {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runPathFlags(t, func(flag string, writes bool) []string {
+		if !writes {
+			return nil
+		}
+		own := filepath.Join(t.TempDir(), "own")
+		if err := os.WriteFile(own, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		paths := []string{own, own}
+		for name := range content {
+			if name != flag { // which writes such a file
+				paths = append(paths, filepath.Join(dir, name))
+			}
+		}
+		return paths
+	}, func(t *testing.T, flag, path, _, stderr string, status int) {
+		after, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, foreign := content[filepath.Base(path)]
+		switch {
+		case !foreign && (status != exitOK || len(after) == 0):
+			t.Errorf("status %d, %d bytes: %s", status, len(after), stderr)
+		case foreign && (status != exitUsage || string(after) != before || !strings.HasPrefix(stderr, "griffin: --"+flag+": "+path+" exists, and is ")):
+			t.Errorf("status %d, replaced: %t: %s", status, string(after) != before, stderr)
+		}
+	})
 }
 
 // A file that may not be written is refused before anything is compared or computed, and stays as it was.

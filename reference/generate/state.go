@@ -106,6 +106,9 @@ func encode(meta map[string]string, arrays []reference.StateArray) ([]byte, erro
 	return content, nil
 }
 
+// IsState reports whether a safetensors file with that metadata is a state file, of whatever version and model.
+func IsState(meta map[string]string) bool { return meta["griffin_state"] != "" }
+
 // Load returns the session that a file of Save holds. digest returns the digest that the weights of the model have, given the
 // one that was recorded, which shows by which hash function. A file that is corrupt, or of another model, digest, semantics or
 // arithmetic, gives a *tensor.FormatError.
@@ -124,9 +127,9 @@ func Load(m *reference.Model, path string, digest func(recorded string) (string,
 }
 
 func load(m *reference.Model, c *tensor.Checkpoint, digest func(recorded string) (string, error)) (*Session, error) {
-	if version, ok := c.Metadata["griffin_state"]; !ok {
+	if !IsState(c.Metadata) {
 		return nil, tensor.Bad("not a state file: it has no metadata griffin_state").Because(ReasonNotState)
-	} else if version != stateVersion {
+	} else if version := c.Metadata["griffin_state"]; version != stateVersion {
 		return nil, tensor.Bad("state file has version %q, want %s", version, stateVersion)
 	}
 	weights, err := digest(c.Metadata["model_digest"])

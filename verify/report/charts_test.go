@@ -220,10 +220,10 @@ func TestLeft(t *testing.T) {
 }
 
 // Pages and cards are known by what only they contain.
-func TestIsReport(t *testing.T) {
-	for start, want := range map[string]bool{"<html>" + page.Generator: true, `{"schema": "` + CardSchema + `"}`: true, "<html>": false, `{"schema": "x"}`: false, "": false} {
-		if got := IsReport([]byte(start)); got != want {
-			t.Errorf("%q: %t", start, got)
+func TestIsPageIsCard(t *testing.T) {
+	for start, want := range map[string]string{"<html>" + page.Generator: "page", `{"schema": "` + CardSchema + `"}`: "card", "<html>": "", `{"schema": "x"}`: "", "": ""} {
+		if isPage, isCard := IsPage([]byte(start)), IsCard([]byte(start)); isPage != (want == "page") || isCard != (want == "card") {
+			t.Errorf("%q: %t, %t", start, isPage, isCard)
 		}
 	}
 }

@@ -39,7 +39,8 @@ func write(path string, d *page.Document, body *page.Body, data any) error {
 	return publish.ReplaceWith(path, parts...)
 }
 
-// IsReport reports whether a file is a page or a card of this package. start is the beginning of the file.
-func IsReport(start []byte) bool {
-	return bytes.Contains(start, []byte(page.Generator)) || bytes.Contains(start, []byte(`"schema": "`+CardSchema+`"`))
-}
+// IsPage reports whether a file is a page of this package. start is the beginning of the file.
+func IsPage(start []byte) bool { return bytes.Contains(start, []byte(page.Generator)) }
+
+// IsCard reports whether a file is a verification card. start is the beginning of the file.
+func IsCard(start []byte) bool { return bytes.Contains(start, []byte(`"schema": "`+CardSchema+`"`)) }

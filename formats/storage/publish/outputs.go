@@ -90,7 +90,7 @@ func CheckOutput(path string, sources ...string) error {
 			return &OutputError{Path: path, Reason: OutputIsSource, Other: source}
 		}
 	}
-	if !info.Mode().IsRegular() || isDescriptor(path) {
+	if !Replaces(path, info) {
 		return permitted(path, checkOpens(path))
 	}
 	if err := checkMount(path); err != nil {

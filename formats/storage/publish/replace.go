@@ -25,7 +25,7 @@ func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) 
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err == nil && (!info.Mode().IsRegular() || isDescriptor(path)) {
+	if err == nil && !Replaces(path, info) {
 		return writeThrough(path, size, fill)
 	}
 	at := path
@@ -54,6 +54,11 @@ func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) 
 		return err
 	}
 	return published(path, syncDir(filepath.Dir(s.dst)))
+}
+
+// Replaces reports whether Replace puts another file in the place of the existing one at path, and does not write to what is there.
+func Replaces(path string, existing fs.FileInfo) bool {
+	return existing.Mode().IsRegular() && !isDescriptor(path)
 }
 
 // Target returns the path of the file that an output of that path replaces: the one that a link leads to, or path itself.
