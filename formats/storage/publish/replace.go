@@ -14,7 +14,7 @@ import (
 // to path when it is complete. Until then path is unchanged. If path is a link, the file to which it leads is replaced. A
 // file that is replaced keeps its permissions.
 //
-// A device, a FIFO or an open file of a process (/dev/stdout) is not replaced: the complete content is written to it.
+// A device, a FIFO or an open file of a process (/dev/stdout) is not replaced: the complete content is written to it, after what a file has.
 // Replace returns an *OutputError for a directory or a mount point, and a *SpaceError if the file does not fit. The
 // directory of path exists. Callers first check with CheckOutput that path is not a source.
 func Replace(path string, size int64, fill func(io.WriterAt) error) (err error) {
@@ -116,7 +116,7 @@ func writeThrough(path string, size int64, fill func(io.WriterAt) error) (err er
 	if err := fillFile(system.NewFile(temp), size, fill); err != nil {
 		return err
 	}
-	out, err := system.OpenFile(path, os.O_WRONLY)
+	out, err := system.OpenFile(path, os.O_WRONLY|os.O_APPEND)
 	if err != nil {
 		return err
 	}
