@@ -49,6 +49,8 @@ def capture(case_dir, name, settings, decode_start):
     """Runs a capture script and returns its recording."""
     kind, checkpoint, _ = SOURCES[name]
     script, out = f"{case_dir}/capture_{kind}.py", f"{case_dir}/captured-{name}.safetensors"
+    if os.path.exists(out):  # of an earlier run with --keep
+        os.remove(out)
     with open(script, "w") as f:
         f.write(griffin.run("golden", "--capture-script", kind)[0])
     argv = [sys.executable, script, f"{case_dir}/{checkpoint}", "--tokens", f"{case_dir}/golden/jax.safetensors", "--out", out]

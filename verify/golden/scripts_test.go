@@ -1,7 +1,9 @@
 package golden
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -29,5 +31,29 @@ func TestScripts(t *testing.T) {
 	}
 	if _, err := Script("common"); err == nil {
 		t.Error("what is no implementation has a script")
+	}
+}
+
+// A script refuses --out for a file that has anything in it, before it loads the checkpoint.
+func TestScriptsReplaceNoFile(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3")
+	}
+	dir := t.TempDir()
+	for name, content := range map[string]string{"empty": "", "weights": "weights"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const program = `import sys, types
+sys.modules["numpy"] = types.ModuleType("numpy")
+exec(open("capture/common.py").read())
+parser("").parse_args(["checkpoint", "--out", sys.argv[1]])`
+	for name, want := range map[string]string{"new": "", "empty": "", "weights": "weights exists: give another name, or remove it if it is not needed", ".": "exists"} {
+		said, err := exec.Command(python, "-c", program, filepath.Join(dir, name)).CombinedOutput()
+		if (err != nil) != (want != "") || !strings.Contains(string(said), want) {
+			t.Errorf("%s: %v\n%s", name, err, said)
+		}
 	}
 }

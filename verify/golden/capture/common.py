@@ -16,11 +16,18 @@ if os.path.basename(sys.argv[0]) in ("jax.py", "torch.py", "transformers.py"):
     sys.exit(f"{sys.argv[0]}: this name hides the library with the same name: rename the script")
 
 
+def new_file(path):
+    """The path of a file to write, which replaces none but an empty one: neither weights nor another recording."""
+    if os.path.isdir(path) or os.path.isfile(path) and os.path.getsize(path):
+        raise argparse.ArgumentTypeError(f"{path} exists: give another name, or remove it if it is not needed")
+    return path
+
+
 def parser(description):
     """The options that all scripts have."""
     p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("checkpoint", help="a checkpoint that the implementation loads")
-    p.add_argument("--out", required=True, metavar="FILE", help="the fixture to write, a safetensors file")
+    p.add_argument("--out", required=True, type=new_file, metavar="FILE", help="the fixture to write, a safetensors file that is not there yet")
     p.add_argument("--tokens", metavar="FILE", help="run the tokens in a safetensors file: int32 [batch, length], and optionally positions and "
                    "packed.positions (rows of several documents, each from 0); every fixture is such a file")
     p.add_argument("--random", type=int, metavar="N", help="run one row of N random tokens")
