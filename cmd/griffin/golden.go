@@ -24,7 +24,7 @@ func goldenCommand() *cli.Command {
 		Usage:     "record what a model computes, as a fixture for griffin verify",
 		UsageText: "griffin golden [flags] CKPT --out FILE\n   griffin golden --capture-script jax|torch|transformers",
 		Description: "Runs griffin's reference forward pass on tokens and writes logits and hidden states as safetensors. CKPT\n" +
-			"is a checkpoint of any format and layout.\n\n" +
+			"is a checkpoint of any format and layout. A FILE that exists is replaced only if griffin recorded it, or if it is empty.\n\n" +
 			"--capture-script prints a Python script that records the same with an original implementation or with\n" +
 			"transformers. Run it on the machine that has the weights and the implementation.\n\n" +
 			"Examples:\n\n" +
