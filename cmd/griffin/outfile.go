@@ -20,6 +20,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference/generate"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/report"
@@ -195,7 +196,7 @@ func kindOfFile(path string) string {
 		if generate.IsState(c.Metadata) {
 			return outputState.name
 		}
-		return fmt.Sprintf("a checkpoint (%s, %s)", c.Format, plural(int64(len(c.Tensors())), "tensor"))
+		return fmt.Sprintf("a checkpoint (%s, %s)", c.Format, text.Count(int64(len(c.Tensors())), "tensor"))
 	}
 	f, err := os.Open(path)
 	if err != nil {
