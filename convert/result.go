@@ -72,6 +72,8 @@ func (c *conversion) describe(dst string) *Result {
 		DryRun: c.options.DryRun, DType: c.dtype.String(), Settings: c.settings, Recorded: c.recorded, HF: c.form, Shards: c.output.shards(), Files: c.output.files()}
 	if c.plan != nil {
 		r.BlockTypes, r.Origins = c.plan.Config.BlockTypes, c.plan.SettingsOrigins
+	} else {
+		r.Origins = model.Origins{AttentionWindow: model.FromRecord, LogitsSoftCap: model.FromRecord, EmbeddingScale: model.FromRecord} // if there are settings
 	}
 	r.Notes = append(r.Notes, src.Notes...)
 	r.Notes = append(append(r.Notes, c.notes...), c.remarks...)

@@ -47,7 +47,8 @@ type Configured struct {
 // Origins say where the settings of a configuration come from, each in a few words: "given", "config.json", "preset 2b".
 type Origins struct{ AttentionWindow, LogitsSoftCap, EmbeddingScale string }
 
-const fromRecord = "recorded in the source's conversion.json"
+// FromRecord is the origin of a setting that the conversion.json of the source has.
+const FromRecord = "recorded in the source's conversion.json"
 
 // Configure completes the configuration with what shapes do not show. A Hugging Face directory has it
 // in its config.json, which the settings may repeat but not contradict; an original may have it in a
@@ -118,12 +119,12 @@ func (r *Configured) HasPresetWindow() bool {
 func (r *Configured) statedOrigins() Origins {
 	o := Origins{hfconfig.Name, hfconfig.Name, hfconfig.Name}
 	if r.Original.AttentionWindow != r.Config.AttentionWindow {
-		o.AttentionWindow = fromRecord
+		o.AttentionWindow = FromRecord
 	}
 	if r.Model.HeadRelation == UnscaledHead {
 		o.EmbeddingScale = "shown by the output head"
 	} else if !r.Original.EmbeddingScale {
-		o.EmbeddingScale = fromRecord
+		o.EmbeddingScale = FromRecord
 	}
 	return o
 }
@@ -133,7 +134,7 @@ func (r *Configured) completedOrigins(given Settings) Origins {
 	origin := func(name string, isGiven bool) string {
 		switch {
 		case slices.Contains(r.Recorded, name):
-			return fromRecord
+			return FromRecord
 		case isGiven:
 			return "given"
 		case r.Preset != "":
