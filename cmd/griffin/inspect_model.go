@@ -100,9 +100,9 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	if _, _, err := m.Manifest(); err != nil {
 		s.Notes = append(s.Notes, fmt.Sprintf("%s cannot be used: %s", manifest.Name, message(err)))
 	}
-	if matched != 0 {
-		if r, err := runtime.New(m, model.Settings{}); err == nil && r.Window() != nil {
-			s.window = r.Window().Summary
+	if r, err := runtime.New(m, model.Settings{}); err == nil {
+		if w := r.Window(); w != nil && (w.Matches != "" || w.Source == runtime.Assumed) {
+			s.window = w.Summary
 		}
 	}
 	if h := model.UncomparedHead(m); h != nil && configErr == nil && stated != nil && stated.TieWordEmbeddings {
