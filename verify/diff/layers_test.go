@@ -148,9 +148,15 @@ func TestNamesOfMovedLayers(t *testing.T) {
 		{"model.", "model.", []float64{1, 9, 2, 3}, "model.layers.1.up", "model.layers.2.up", "model.layers", "B:model.layers"},
 		{"model.", "", []float64{1, 9, 2, 3}, "layers.1.up", "layers.2.up", "layers", "B:layers"},
 	} {
-		r, err := Diff(t.Context(), layered(t, tt.prefixA, 1, 2, 3), layered(t, tt.prefixB, tt.b...), Options{})
+		last := fmt.Sprintf("layers.%d.more", len(tt.b)-1) // that only B has, in the layer that is A's layer 2
+		b := append(layered(t, tt.prefixB, tt.b...).Tensors(), vector(tt.prefixB+last, 5))
+		r, err := Diff(t.Context(), layered(t, tt.prefixA, 1, 2, 3), checkpointOf(t, b...), Options{})
 		if err != nil {
 			t.Fatal(err)
+		}
+		more := strings.TrimSuffix(tt.name, "1.up") + "2.more"
+		if at := slices.IndexFunc(r.Tensors, func(x TensorDiff) bool { return x.Name == more }); at < 0 || r.Tensors[at].Status != OnlyB {
+			t.Errorf("%q, %q: no %s", tt.prefixA, tt.prefixB, more)
 		}
 		at := slices.IndexFunc(r.Tensors, func(x TensorDiff) bool { return x.Name == tt.name })
 		if at < 0 || r.Tensors[at].Status != Equal || r.Tensors[at].B != tt.nameB {
@@ -353,11 +359,12 @@ func TestNamesOfMovedBlocks(t *testing.T) {
 			return fmt.Sprintf("%s.%d.%s", list, numbers[layer], rest)
 		}
 	}
+	under := presented(t, path, func(name string) string { return "net.7." + name }) // a prefix that has a number
 	whole, fewer, same := presented(t, path, numbered(0, 1, 2, 3, 4)), presented(t, path, numbered(0, 1, 3, 4, -1)), presented(t, path, numbered(0, 1, -1, 2, 3))
 	for _, tt := range []struct {
 		a, b *tensor.Checkpoint
 		want string // lists of layers
-	}{{whole, same, "model.layers"}, {same, whole, "B:model.layers model.layers"}, {whole, fewer, "model.layers"}} {
+	}{{whole, same, "model.layers"}, {same, whole, "B:model.layers model.layers"}, {whole, fewer, "model.layers"}, {under, under, "net"}} {
 		r, err := Diff(t.Context(), tt.a, tt.b, Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -366,10 +373,61 @@ func TestNamesOfMovedBlocks(t *testing.T) {
 		for _, x := range r.Tensors {
 			if list, layer, _ := SplitLayer(x.Name); layer >= 0 {
 				lists[list] = true
+				if list == "net" && layer != 7 {
+					t.Errorf("%s is %s", x.A, x.Name)
+				}
 			}
 		}
 		if got := strings.Join(slices.Sorted(maps.Keys(lists)), " "); got != tt.want {
 			t.Errorf("the lists of layers are %q, not %q", got, tt.want)
+		}
+	}
+}
+
+// A layer that one side lacks is one group, and what happened to those behind it has the numbers of A, whatever the layouts of both sides are.
+func TestNumbersOfMovedBlocks(t *testing.T) {
+	whole := func(layer int, _ string) int { return layer }
+	fewer := func(layer int, rest string) int { // lacks layer 1, and has the MLPs of layers 3 and 4 exchanged
+		if layer > 2 && strings.HasPrefix(rest, "mlp_block.") {
+			layer = 7 - layer
+		}
+		return []int{0, -1, 1, 2, 3}[layer]
+	}
+	of := func(path string, number func(layer int, rest string) int) *tensor.Checkpoint {
+		return presented(t, testdata+"tiny-griffin/"+path, func(name string) string {
+			list, layer, rest := SplitLayer(name)
+			if layer >= 0 {
+				if layer = number(layer, rest); layer < 0 {
+					return ""
+				}
+				return fmt.Sprintf("%s.%d.%s", list, layer, rest)
+			}
+			return name
+		})
+	}
+	layouts := []string{"hf", "original/torch.pt", "original/orbax-ocdbt"}
+	for _, tt := range []struct {
+		a, b func(layer int, rest string) int
+		want []string
+	}{
+		{whole, fewer, []string{"only_a every tensor of layer 1 of LIST: ", "differs layers 3, 4 of LIST: mlp_block.*: swapped between layers 3 and 4"}},
+		{fewer, whole, []string{"only_b every tensor of layer 1 of LIST: ", "differs layers 2, 3 of LIST: mlp_block.*: swapped between layers 2 and 3"}},
+	} {
+		for _, a := range layouts {
+			for _, b := range layouts {
+				r, err := Diff(t.Context(), of(a, tt.a), of(b, tt.b), Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []string
+				for _, g := range r.Groups() {
+					where := strings.ReplaceAll(strings.Join(r.Where(&g), " "), " "+g.List, " LIST")
+					got = append(got, fmt.Sprintf("%s %s: %s", g.Status, where, g.Change))
+				}
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("%s and %s: %q, not %q", a, b, got, tt.want)
+				}
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -161,12 +162,17 @@ func (s *side) hasOtherList(o *operand) bool {
 // has reports whether the side's own layout is the one in which the pairs are compared.
 func (s *side) has(layout model.Layout) bool { return s.model == nil || s.model.Layout == layout }
 
-// fullName returns the operand's own name, or its key if it is compared in another layout.
+// fullName returns the operand's own name, with the number that its key has for its layer, or its key if it is compared in another layout.
 func (s *side) fullName(key string, layout model.Layout, o *operand) string {
-	if s.has(layout) || !o.parameter {
-		return o.Name
+	if !s.has(layout) && o.parameter {
+		return key
 	}
-	return key
+	short := strings.TrimPrefix(o.Name, s.prefix) // a prefix may have numbers too
+	list, own, rest := SplitLayer(short)
+	if _, n, _ := SplitLayer(key); n >= 0 && own >= 0 && n != own {
+		return fmt.Sprintf("%s%s.%d.%s", strings.TrimSuffix(o.Name, short), list, n, rest)
+	}
+	return o.Name
 }
 
 // describe returns the part of the result about the side, without the counts.
