@@ -53,8 +53,8 @@ type Options struct {
 // A quantised copy is dequantised and judged (package quantized); it is never the same model. A source that is a quantised copy
 // can only be compared with a fixture.
 //
-// That models differ is not an error but the verdict. A checkpoint that is corrupt, not a model of the family, or changed
-// while it is read is a *tensor.FormatError, options that are missing or wrong a *model.OptionError.
+// That models differ is not an error but the verdict. A checkpoint that is corrupt, an adapter, not a model of the family, several of
+// which Options.Model selects none, or changed while it is read is a *tensor.FormatError, options that are missing or wrong a *model.OptionError.
 func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options) (*Verdict, error) {
 	o.Digest = cmp.Or(o.Digest, digest.Default)
 	var r *run
@@ -167,6 +167,9 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	}
 	if r.sourceModel, err = model.Open(ctx, r.source, model.Options{Name: name, KeepExtra: true, Adapter: r.options.Adapter, PartialAdapter: r.options.PartialAdapter}); err != nil {
 		return err
+	}
+	if reason := tensor.ReasonOf(notFound); reason == model.ReasonSeveralModels || reason == model.ReasonAdapter {
+		return notFound
 	}
 	r.takeRecorded()
 	if err := replaceGiven(ctx, r); err != nil {

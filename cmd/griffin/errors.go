@@ -232,12 +232,15 @@ func hintOf(err error) string {
 	var output *publish.OutputError
 	var shared *run.TaskError
 	var input *inputError
+	var other *otherError
 	var mismatch *model.MismatchError
 	switch {
 	case errors.As(err, &input) && input.hint() != "":
 		return input.hint()
 	case is[*run.Error](err): // the hints are below the errors of the steps
 		return ""
+	case errors.As(err, &other):
+		return other.hint
 	case errors.As(err, &shared):
 		return taskHints[shared.Reason]
 	case isNetwork(err):

@@ -126,3 +126,56 @@ func TestTargetFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatHasToBeChosen checks that every path of every command that holds several steps or models is refused with the same exit status, and with a hint that
+// names flags only if these are for that path. An adapter and several checkpoints are none of the choices of a checkpoint.
+func TestWhatHasToBeChosen(t *testing.T) {
+	const data = "../../testdata/finetune/"
+	dir := t.TempDir()
+	directories, files, unlike := filepath.Join(dir, "run"), filepath.Join(dir, "files"), filepath.Join(dir, "unlike")
+	weights, err := os.ReadFile(data + "base/model.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.ReadFile("../../testdata/tiny-griffin/original/torch.pt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string][]byte{files + "/step_20.safetensors": weights, files + "/step_100.safetensors": weights, unlike + "/a.pt": other, unlike + "/b.pt": other} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []string{"20", "100"} {
+		if err := os.CopyFS(filepath.Join(directories, step), os.DirFS(data+"base")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commands := []string{"convert PATH " + dir + "/out", "golden PATH --tokens 1,2 --out " + dir + "/golden", "generate PATH --tokens 1,2", "perplexity PATH --tokens 1,2", "perplexity PATH BASE --tokens 1,2", "perplexity BASE PATH --tokens 1,2",
+		"verify PATH BASE", "verify BASE PATH", "verify BASE PATH --weights-only", "inspect PATH", "diff PATH BASE", "diff BASE PATH"}
+	for _, tt := range []struct {
+		path     string
+		status   int
+		flag     string // that chooses
+		commands []string
+	}{
+		{files, exitUsage, "--step", commands},
+		{directories, exitUsage, "--step", commands[1:]}, // the newest step
+		{data + "several.pt", exitUsage, "--model NAME selects", commands[:9]},
+		{unlike, exitBadInput, "-", commands},
+		{data, exitBadInput, "-", commands},
+		{data + "adapter", exitBadInput, "-", commands[:9]},
+	} {
+		for _, command := range tt.commands {
+			var errs bytes.Buffer
+			args := strings.Fields("griffin " + strings.NewReplacer("PATH", tt.path, "BASE", data+"base").Replace(command))
+			if got := runCommand(t.Context(), args, new(bytes.Buffer), &errs); got != tt.status {
+				t.Errorf("%v: exit status %d, want %d\n%s", args, got, tt.status, &errs)
+			}
+			second := strings.Contains(command, "BASE PATH") && !strings.HasPrefix(command, "diff")
+			if got := strings.Contains(errs.String(), tt.flag); tt.flag != "-" && got == second || !strings.Contains(errs.String(), "hint: ") {
+				t.Errorf("%v: %s", args, &errs)
+			}
+		}
+	}
+}

@@ -181,6 +181,9 @@ func openScored(c *cli.Context, i int) (m *runtime.Model, own, err error) {
 	}
 	if err != nil {
 		checkpoint.Close()
+		if i == 1 {
+			err = ofOther(err)
+		}
 		return nil, nil, err
 	}
 	noteOverruled(c, m)

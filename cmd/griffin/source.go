@@ -138,18 +138,32 @@ func openSource(c *cli.Context, path string) (*tensor.Checkpoint, error) {
 // openOther opens the checkpoint at the second path of a command whose --step is for the first.
 func openOther(c *cli.Context, path string) (*tensor.Checkpoint, error) {
 	checkpoint, err := formats.Open(path, formats.Options{})
-	var bad *tensor.FormatError
-	if !errors.As(err, &bad) || bad.Reason != formats.ReasonSteps {
-		return checkpoint, err
-	}
-	bad.Because("") // whose hint names --step
-	if step, _ := stepOption(c, "step"); step != nil {
-		if same, err := formats.Open(path, formats.Options{Step: step}); err == nil {
-			defer same.Close()
-			bad.Advise("--step is for the first path; give that step of the second, %s", same.Path)
+	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && bad.Reason == formats.ReasonSteps {
+		err = &otherError{err, bad.Hint}
+		if step, _ := stepOption(c, "step"); step != nil {
+			if same, openErr := formats.Open(path, formats.Options{Step: step}); openErr == nil {
+				defer same.Close()
+				err = &otherError{err, "--step is for the first path; give that step of the second, " + text.Printable(same.Path)}
+			}
 		}
 	}
-	return nil, err
+	return checkpoint, err
+}
+
+// otherError reports that something has to be chosen in the second checkpoint of a command whose flags choose in the first.
+type otherError struct {
+	error
+	hint string
+}
+
+func (e *otherError) Unwrap() error { return e.error }
+
+// ofOther says of an error about several models in the second checkpoint of a command that --model is for the first.
+func ofOther(err error) error {
+	if tensor.ReasonOf(err) != model.ReasonSeveralModels {
+		return err
+	}
+	return &otherError{err, "--model is for the first path: give this one first, or what griffin convert --model NAME makes of it"}
 }
 
 // openModel opens a checkpoint and the model in it, with the settings that the flags give.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -26,7 +27,7 @@ func verifyCommand() *cli.Command {
 		Usage:     "check that two checkpoints are the same model, or that a model computes what was recorded",
 		UsageText: "griffin verify [flags] SRC CONVERTED\n   griffin verify [flags] CKPT --golden FILE\n   griffin verify [flags] SRC CONVERTED --golden FILE\n   griffin verify [flags] --explain-runtime CKPT",
 		Description: "CONVERTED is compared with SRC, the checkpoint that it was converted from. Both may have any format and\n" +
-			"layout. These are checked:\n\n" +
+			"layout. --step and --model choose in SRC. These are checked:\n\n" +
 			"  structure      names, shapes and dtypes of all tensors\n" +
 			"  configuration  every field of config.json, and what conversion.json states\n" +
 			"  weights        every element, bit for bit; if the dtype changed, against correct rounding\n" +
@@ -137,7 +138,11 @@ func verdictBetween(c *cli.Context, o verify.Options, source, converted *tensor.
 	var bar stages
 	defer bar.done()
 	o.Progress = func(stage string, done, total int64) { bar.set(c.App.ErrWriter, stage, done, total) }
-	return verify.Verify(c.Context, source, converted, o)
+	v, err := verify.Verify(c.Context, source, converted, o)
+	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && converted != nil && bad.File == converted.Path && (c.IsSet("model") || source.Path != converted.Path) {
+		err = ofOther(err)
+	}
+	return v, err
 }
 
 // verifyOptions returns the options that the paths and flags give.
