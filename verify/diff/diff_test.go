@@ -210,6 +210,53 @@ func TestPairing(t *testing.T) {
 	}
 }
 
+// A rule of a map may give tensors of a model the names that they have in the layout of the other side, also in layers that were moved.
+func TestMapToNamesOfAnotherLayout(t *testing.T) {
+	const hf, torch, flax = "hf", "original/torch.pt", "original/orbax-ocdbt"
+	const norm, ffw = ".channel_pre_norm.", ".mlp_block.ffw_"
+	const fewer = " without layer 1"
+	for _, tt := range []struct {
+		a, b, rules string
+		different   Summary
+	}{
+		{torch, hf, "blocks.*" + norm + "scale -> model.layers.*" + norm + "weight", Summary{}},
+		{torch, hf, "blocks.*" + norm + "scale -> layers.*" + norm + "weight", Summary{}},
+		{torch, hf, "embedder.input_embedding -> model.embed_tokens.weight", Summary{}},
+		{hf, torch, "model.layers.*" + norm + "weight -> blocks.*" + norm + "scale", Summary{}},
+		{hf, flax, "model.layers.*.mlp_block.down_proj.weight -> params.blocks.*" + ffw + "down.kernel", Summary{}},
+		{hf, torch, "model.layers.*.mlp_block.up_proj.weight -> blocks.*" + ffw + "up.w", Summary{}},
+		{flax, torch, "params.blocks.*" + norm + "scale -> blocks.*" + norm + "scale", Summary{}},
+		{torch, hf, "blocks.0" + norm + "scale -> model.layers.1" + norm + "weight\nblocks.1" + norm + "scale -> model.layers.0" + norm + "weight", Summary{Differ: 2}},
+		{torch, hf + fewer, "blocks.*" + norm + "scale -> model.layers.*" + norm + "weight", Summary{OnlyA: 21}},
+	} {
+		rules, err := names.ParseRules("map.txt", strings.NewReader(tt.rules))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := open(t, testdata+"tiny-griffin/"+strings.TrimSuffix(tt.b, fewer))
+		if strings.HasSuffix(tt.b, fewer) {
+			b = presented(t, b.Path, func(name string) string {
+				list, layer, rest := SplitLayer(name)
+				switch {
+				case layer < 1:
+					return name
+				case layer == 1:
+					return ""
+				}
+				return fmt.Sprintf("%s.%d.%s", list, layer-1, rest)
+			})
+		}
+		r, err := Diff(t.Context(), open(t, testdata+"tiny-griffin/"+tt.a), b, Options{Map: rules})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := r.Summary
+		if s.Differ != tt.different.Differ || s.OnlyA != tt.different.OnlyA || s.OnlyB+s.Shape+s.Renamed > 0 || tt.different == (Summary{}) && r.Verdict != "equal, renamed by map.txt" {
+			t.Errorf("%s and %s, %s: %q, %+v", tt.a, tt.b, tt.rules, r.Verdict, s)
+		}
+	}
+}
+
 // A head that only one side has is compared with the other's embedding.
 func TestHeadAgainstEmbedding(t *testing.T) {
 	withHead := func(change bool) *tensor.Checkpoint {

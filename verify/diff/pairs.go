@@ -99,6 +99,7 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 		if err := second.addModel(layout, first); err != nil {
 			return err
 		}
+		d.a.takeKeys(d.b)
 		d.pairHeads(d.a, d.b)
 		d.pairHeads(d.b, d.a)
 	default:

@@ -3,6 +3,7 @@ package diff
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -119,6 +120,40 @@ func (s *side) addModel(layout model.Layout, other *side) error {
 		s.add(key, o)
 	}
 	return nil
+}
+
+// takeKeys gives tensors that are no part of the model, as those that a rule renamed, the keys that the other side's model has for their names,
+// in whatever layer.
+func (s *side) takeKeys(other *side) {
+	inAnyLayer := func(name string) (general string, layer int) {
+		list, layer, rest := SplitLayer(name)
+		if layer < 0 {
+			return name, layer
+		}
+		return list + anyLayer + rest, layer
+	}
+	keys := map[string][]string{} // without the numbers of layers, by such names
+	for _, key := range other.keys {
+		o := other.byKey[key]
+		name, _ := inAnyLayer(strings.TrimPrefix(o.Name, other.prefix))
+		if key, _ = inAnyLayer(key); o.parameter && !slices.Contains(keys[name], key) {
+			keys[name] = append(keys[name], key)
+		}
+	}
+	for i, key := range s.keys {
+		o := s.byKey[key]
+		if o.parameter {
+			continue
+		}
+		name, layer := inAnyLayer(strings.TrimPrefix(o.Name, other.prefix))
+		for _, to := range keys[name] {
+			if to = strings.Replace(to, anyLayer, fmt.Sprintf(".%d.", layer), 1); s.byKey[to] == nil {
+				delete(s.byKey, key)
+				s.keys[i], s.byKey[to] = to, o
+				break
+			}
+		}
+	}
 }
 
 // endOf returns the end of a name, as a part of it, if that is a key, and otherwise the key.
