@@ -78,7 +78,7 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 		d.b.recognize()
 		for i, s := range []*side{d.a, d.b} {
 			if s.several != "" && (d.a.several == "" || d.b.several == "") {
-				d.note("%s %s: its tensors are compared by their names, as those of no model", "AB"[i:i+1], s.several)
+				d.note("%s %s: its tensors are compared by their names, as those of no model; griffin convert writes one of them, which can be compared", "AB"[i:i+1], s.several)
 			}
 		}
 		d.result.Notes = append(d.result.Notes, append(d.a.presented("A"), d.b.presented("B")...)...)
