@@ -102,10 +102,11 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 		return "not " + of
 	}
 	of += basis(v, count)
-	if w := v.Weights; w != nil && w.DTypes == "" && w.Rounded > 0 && w.Rounded == w.Widened {
-		of += ", as " + w.RoundedTo
-	} else if w != nil && w.Rounded > 0 {
-		of += ", " + cmp.Or(w.DTypes, "rounded to "+w.RoundedTo)
+	if w := v.Weights; w != nil && w.Rounded > 0 {
+		of += ", " + cmp.Or(w.DTypes, map[bool]string{false: "rounded to ", true: "as "}[w.Kept]+w.RoundedTo)
+		if w.Kept && w.Widened < w.Rounded {
+			of += ", every value kept"
+		}
 		if w.Overflowed > 0 {
 			of += fmt.Sprintf(" (%s became infinite)", count(w.Overflowed, "element"))
 		}

@@ -238,6 +238,7 @@ type WeightsSection struct {
 	Overflowed int64  `json:"overflowed"`           // finite ones of them that became infinite
 	RoundedTo  string `json:"rounded_to,omitempty"` // the dtype that most elements have, if Rounded is not 0
 	Widened    int64  `json:"widened,omitempty"`    // those of Rounded whose new dtype has every value of the old one, so that none changed
+	Kept       bool   `json:"kept,omitempty"`       // none of Rounded changed its value, whatever dtype it has
 
 	// What was done to tensors, if single ones have another dtype than the others, or than those of the source: "53 tensors as float32".
 	DTypes string `json:"dtypes,omitempty"`

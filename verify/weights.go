@@ -67,7 +67,7 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 		return nil, err
 	}
 	w.addDigests()
-	w.countWidened()
+	w.countWidened(proved.Changed)
 	w.summarise(w.countDTypes(r.plan.DType))
 	return w.section, nil
 }
@@ -332,13 +332,15 @@ func elementAt(t *tensor.Tensor, index []int64) (float64, error) {
 // wider has the pairs of a dtype and one that has all of its values.
 var wider = map[[2]tensor.DType]bool{{tensor.F16, tensor.F32}: true, {tensor.BF16, tensor.F32}: true, {tensor.F16, tensor.F64}: true, {tensor.BF16, tensor.F64}: true, {tensor.F32, tensor.F64}: true}
 
-// countWidened counts the elements whose value cannot have changed with their dtype.
-func (w *weightsCheck) countWidened() {
+// countWidened counts the elements whose value cannot have changed with their dtype. changed reports whether that of another has.
+func (w *weightsCheck) countWidened(changed bool) {
 	for i := range w.list.Moves {
 		if m := &w.list.Moves[i]; m.Divide == 0 && w.state[m.Dest] != skipped && wider[[2]tensor.DType{m.Source.DType, w.list.Dests[m.Dest].DType}] {
 			w.section.Widened += m.View.Elements()
 		}
 	}
+	s := w.section
+	s.Kept = s.Rounded > 0 && (s.Rounded == s.Widened || !changed && len(w.roundedFirst) == 0)
 }
 
 // addDigests lists the digests of all tensors that were compared, on both sides.
@@ -394,6 +396,8 @@ func (w *weightsCheck) summarise(dtype tensor.DType) {
 	switch {
 	case s.Rounded > 0 && s.Widened == s.Rounded:
 		how = fmt.Sprintf("identical to %s; %s of them in a wider dtype, which has all values of the old one", w.source, text.Grouped(s.Widened))
+	case s.Kept:
+		how = fmt.Sprintf("identical to %s; %s of them in another dtype, with the same values", w.source, text.Grouped(s.Rounded))
 	case s.Rounded > 0:
 		how = fmt.Sprintf("identical to %s, rounded to nearest where the dtype changed (%s of %s elements)", w.source, text.Grouped(s.Rounded), text.Grouped(s.Elements))
 	}

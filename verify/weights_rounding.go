@@ -156,7 +156,7 @@ func (w *weightsCheck) acceptRounded(ctx context.Context) error {
 
 // rounding says to which dtypes elements were rounded that these do not all have: "rounded to bfloat16"; "" if no element could change.
 func (w *WeightsSection) rounding() string {
-	if w == nil || w.Rounded == w.Widened {
+	if w == nil || w.Rounded == 0 || w.Kept {
 		return ""
 	}
 	return cmp.Or(w.DTypes, "rounded to "+w.RoundedTo)
@@ -171,7 +171,7 @@ func (w *WeightsSection) lost() (all []string) {
 	case w.Rounded > 0 && w.DTypes != "":
 		all = append(all, "rounding")
 	case w.Rounded == 0:
-	case w.Rounded == w.Widened:
+	case w.Kept:
 		all = append(all, "rounding in "+w.RoundedTo)
 	default:
 		all = append(all, "rounding to "+w.RoundedTo)
@@ -199,7 +199,7 @@ func (w *weightsCheck) countDTypes(planned tensor.DType) tensor.DType {
 		changed := false
 		for _, m := range w.list.MovesOf(i) {
 			if m.Source.DType != d.DType {
-				changed, c.widens = true, c.widens && wider[[2]tensor.DType{m.Source.DType, d.DType}]
+				changed, c.widens = true, c.widens && (w.section.Kept || wider[[2]tensor.DType{m.Source.DType, d.DType}])
 			}
 		}
 		if w.roundedFirst[i] {

@@ -114,7 +114,7 @@ func TestRoundedOfMixedSource(t *testing.T) {
 	mixed := plain.clone()
 	mixed.get(finalNorm).cast(tensor.F32)
 	v, err := verifyFiles(t, mixed.write(t), plain.write(t), Options{})
-	if err != nil || v.Answer() != "the same model, 1 tensor rounded to bfloat16" {
+	if err != nil || v.Answer() != "the same model, 1 tensor as bfloat16, every value kept" {
 		t.Errorf("%v; %s", err, textOf(t, v))
 	}
 }

@@ -301,6 +301,9 @@ func (c *comparison) compareMatrix(col, row tensor.Axis, block []byte, to int64)
 // compareRun compares n elements that lie stride elements apart in stored and step elements apart in
 // written; the first is element to of the destination. It reports whether all are as they should be.
 func (c *comparison) compareRun(stored []byte, stride int64, written []byte, step, n, to int64) bool {
+	if c.rounding != nil && (c.destSize <= c.size || c.rounding.divisor != 1) && !c.tally.changed.Load() && !c.rounding.keeps(stored, stride*c.size, written, step*c.destSize, n) {
+		c.tally.changed.Store(true)
+	}
 	if c.rounding == nil && stride == 1 && step == 1 {
 		if bytes.Equal(stored[:n*c.size], written[:n*c.size]) {
 			return true

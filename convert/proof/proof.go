@@ -40,6 +40,8 @@ type Proof struct {
 	Rounded    int64 `json:"rounded,omitempty"`    // elements that were compared by the definition of rounding
 	Overflowed int64 `json:"overflowed,omitempty"` // of them finite ones that became infinite
 
+	Changed bool `json:"-"` // one of them has another value than in the source
+
 	NotFinite []*tensor.Tensor `json:"-"` // sources that have NaN or infinities among what was compared
 
 	Digests *moves.Digests `json:"-"` // nil unless Options asks for some

@@ -231,6 +231,29 @@ func TestProveCountsOverflow(t *testing.T) {
 	}
 }
 
+// Changed tells whether an element has another value than in the source, however its tensor is laid out, and be it the last one.
+func TestProveChanged(t *testing.T) {
+	const rows, columns = 40, 50
+	for _, view := range []tensor.View{tensor.RowMajor(rows, columns), tensor.RowMajor(rows, columns).Permute(1, 0)} {
+		for _, to := range []tensor.DType{tensor.BF16, tensor.F16} {
+			for at, tt := range map[int]struct {
+				value   float32
+				changed bool
+			}{0: {1.5, false}, 1: {float32(math.NaN()), false}, 2: {float32(math.Inf(-1)), false}, 3: {1.0001, true}, 99: {1e-30, true}, rows*columns - 1: {1 + 0x1p-12, true}} {
+				source := make([]byte, 4*rows*columns)
+				binary.LittleEndian.PutUint32(source[4*at:], math.Float32bits(tt.value))
+				s := &tensor.Tensor{Name: "s", DType: tensor.F32, Shape: []int64{rows, columns}, Data: &tensortest.Stream{Content: source}}
+				m := &movestest.Maker{T: t}
+				m.Dest(to, []*tensor.Tensor{s}, [][]byte{source}, []tensor.View{view})
+				proof, err := Prove(t.Context(), m.List, written(m, m.Want), Options{})
+				if err != nil || proof.Failures.Len() != 0 || proof.Rounded != rows*columns || proof.Changed != tt.changed {
+					t.Errorf("%s, %g at %d: changed %t, %v", to, tt.value, at, proof.Changed, err)
+				}
+			}
+		}
+	}
+}
+
 // The checksum of a source is computed from what is read if all of it is read in order, and checked in
 // any case.
 func TestProveChecksOnItsWay(t *testing.T) {

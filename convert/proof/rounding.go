@@ -89,6 +89,17 @@ func (r *rounding) holds(source, written []byte) (right, overflowed bool) {
 	return r.target.isNearest(x, y, r.divisor), math.IsInf(y, 0) && !math.IsInf(x, 0) && !math.IsNaN(x)
 }
 
+// keeps reports whether n elements of written, step bytes apart, have the values of those of source, stride bytes apart.
+func (r *rounding) keeps(source []byte, stride int64, written []byte, step, n int64) bool {
+	for i := range n {
+		x, y := r.source.value(source[i*stride:]), r.target.value(written[i*step:])
+		if math.Float64bits(x) != math.Float64bits(y) && !(math.IsNaN(x) && math.IsNaN(y)) {
+			return false
+		}
+	}
+	return r.divisor == 1
+}
+
 // allHold reports whether all elements of written are those of source, step bytes apart, rounded to
 // finite numbers. It may report false if some are NaN or infinite, or the new type is float64; holds judges each element.
 func (r *rounding) allHold(source []byte, step int64, written []byte) bool {

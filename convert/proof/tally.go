@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
@@ -18,6 +19,7 @@ type tally struct {
 	elements   int64
 	rounded    int64
 	overflowed int64
+	changed    atomic.Bool             // a value that was rounded, or divided
 	notFinite  map[*tensor.Tensor]bool // sources that have such numbers
 	different  []*difference           // by index into List.Dests; nil for tensors without one
 }
@@ -86,7 +88,7 @@ func (t *tally) proof(l moves.List, written *tensor.Checkpoint, dests []*tensor.
 		}
 	}
 	different := t.different
-	return &Proof{NotFinite: notFinite, Tensors: len(l.Dests), Elements: t.elements, Bytes: t.bytes, Rounded: t.rounded, Overflowed: t.overflowed,
+	return &Proof{NotFinite: notFinite, Tensors: len(l.Dests), Elements: t.elements, Bytes: t.bytes, Rounded: t.rounded, Overflowed: t.overflowed, Changed: t.changed.Load(),
 		Failures: strictjson.NewList(len(failed)+len(extra), func(k int) Failure {
 			if k >= len(failed) {
 				return Failure{Dest: -1, Tensor: written.Tensors()[extra[k-len(failed)]].Name, Problem: "not part of the conversion"}

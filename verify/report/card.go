@@ -45,6 +45,7 @@ type CardWeights struct {
 	Elements   int64                                `json:"elements"`
 	Bytes      int64                                `json:"bytes"`
 	Rounded    int64                                `json:"rounded"`           // elements that were compared with the source rounded to nearest
+	Kept       bool                                 `json:"kept,omitempty"`    // none of them changed its value
 	Overflowed int64                                `json:"overflowed"`        // finite ones of them that became infinite
 	Divided    int64                                `json:"divided,omitempty"` // elements of the embedding that were compared with a quotient
 	Inexact    int64                                `json:"inexact,omitempty"` // those of them that multiplying does not restore
@@ -84,7 +85,7 @@ func NewCard(v *verify.Verdict, command []string) *Card {
 		c.Golden = &golden
 	}
 	if w := v.Weights; w != nil {
-		c.Weights = &CardWeights{Tensors: w.Tensors, Elements: w.Elements, Bytes: w.Bytes, Rounded: w.Rounded, Overflowed: w.Overflowed, Divided: w.Divided, Inexact: w.Inexact,
+		c.Weights = &CardWeights{Tensors: w.Tensors, Elements: w.Elements, Bytes: w.Bytes, Rounded: w.Rounded, Kept: w.Kept, Overflowed: w.Overflowed, Divided: w.Divided, Inexact: w.Inexact,
 			Source: w.Source, Converted: w.Converted}
 	}
 	for _, l := range v.Logits {

@@ -31,7 +31,7 @@ func TestVerdictHeadline(t *testing.T) {
 	}
 	caused := []*logits.Result{{Checkpoint: "x", Implementation: "jax", Faults: []*logits.Fault{{Kind: logits.EmbeddingFault, Block: -1, Site: "hidden.0", Tensors: []string{"t0"}}}}}
 	weights := func(s verify.Section, rounded, widened, divided int64) *verify.WeightsSection {
-		return &verify.WeightsSection{Section: s, Tensors: 2, Elements: 1000, Rounded: rounded, Widened: widened, RoundedTo: "float32", Divided: divided}
+		return &verify.WeightsSection{Section: s, Tensors: 2, Elements: 1000, Rounded: rounded, Widened: widened, Kept: rounded > 0 && rounded == widened, RoundedTo: "float32", Divided: divided}
 	}
 	recording := []*logits.Result{{Checkpoint: "x", OK: true, Implementation: "jax"}}
 	faulty := []*logits.Result{{Checkpoint: "x", Implementation: "jax", Faults: []*logits.Fault{{Kind: logits.EmbeddingFault, Block: -1, Site: "hidden.0"}}}}
@@ -55,6 +55,10 @@ func TestVerdictHeadline(t *testing.T) {
 			"Every one of 1,000 elements of 2 tensors is identical to the source, correctly rounded where the dtype changed, and what jax computed matches the source within rounding."},
 		{"widened", verify.Verdict{Same: true, Weights: weights(ok, 500, 500, 0)}, false, "The same model, as float32", page.Good,
 			"Every one of 1,000 elements of 2 tensors has the value that the source has, in float32."},
+		{"kept in a narrower type", verify.Verdict{Same: true, Weights: &verify.WeightsSection{Section: ok, Tensors: 2, Elements: 1000, Rounded: 500, Kept: true, RoundedTo: "bfloat16"}}, false, "The same model, as bfloat16, every value kept", page.Good,
+			"Every one of 1,000 elements of 2 tensors has the value that the source has, in bfloat16."},
+		{"kept in several types", verify.Verdict{Same: true, Weights: &verify.WeightsSection{Section: ok, Tensors: 2, Elements: 1000, Rounded: 500, Widened: 100, Kept: true, RoundedTo: "bfloat16", DTypes: "1 tensor as bfloat16"}}, false, "The same model, 1 tensor as bfloat16, every value kept", page.Good,
+			"Every one of 1,000 elements of 2 tensors has the value that the source has."},
 		{"divided", verify.Verdict{Same: true, Weights: weights(ok, 0, 0, 10)}, false, "The same model", page.Good,
 			"Every one of 1,000 elements of 2 tensors is identical to the source, bit for bit, the embedding divided by the factor that transformers multiplies it by."},
 		{"as recorded", verify.Verdict{Same: true, Logits: recording}, true, "The model that was recorded", page.Good, "What jax computed matches within rounding."},

@@ -27,7 +27,9 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 		of := text.Printable(verify.SourceName(v))
 		how := "is identical to " + of + ", bit for bit"
 		switch {
-		case w.DTypes == "" && w.Rounded > 0 && w.Rounded == w.Widened:
+		case w.Kept && w.DTypes != "":
+			how = "has the value that " + of + " has"
+		case w.Kept:
 			how = "has the value that " + of + " has, in " + w.RoundedTo
 		case w.Rounded > 0:
 			how = "is identical to " + of + ", correctly rounded where the dtype changed"
