@@ -37,7 +37,7 @@ type CheckpointFacts struct {
 	Parameters int64   `json:"parameters,omitempty"`
 	Config     *Shapes `json:"model,omitempty"` // nil if the model is not complete
 	Stated     *Shapes `json:"-"`               // what config.json says if Config is nil; nil if there is none, or if it cannot be read. AttentionWindow and EmbeddingScale are not in it
-	Sizes      *Shapes `json:"-"`               // what the tensors show if Config and Stated are nil, without settings; nil if they are no whole model
+	Sizes      *Shapes `json:"-"`               // what the tensors show if Config is nil, without settings; nil if they are no whole model
 
 	ConfigBLAKE3 string `json:"config_json_blake3,omitempty"` // of the file config.json
 	ConfigSHA256 string `json:"config_json_sha256,omitempty"`
@@ -142,9 +142,7 @@ func describe(ctx context.Context, s *Subject, c *tensor.Checkpoint, name string
 		for _, t := range c.Tensors() { // the verdict says what is wrong with the model
 			f.Parameters += t.Elements()
 		}
-		if f.Stated = statedShapes(c); f.Stated == nil {
-			f.Sizes = sizesOf(c, name)
-		}
+		f.Stated, f.Sizes = statedShapes(c), sizesOf(c, name)
 		f.Digest, err = runtime.DigestOf(ctx, c, name, a, known, nil)
 		return f, err
 	}

@@ -3,6 +3,7 @@ package verify
 import (
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,7 +88,7 @@ func TestFactsOfRenamedTensors(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := v.Facts.Converted
-	if !v.Weights.OK || f.Parameters != v.Facts.Source.Parameters || f.Parameters == 0 || !strings.HasPrefix(f.Digest, "tensors ") || f.Config != nil || f.Stated == nil {
+	if !v.Weights.OK || f.Parameters != v.Facts.Source.Parameters || f.Parameters == 0 || !strings.HasPrefix(f.Digest, "tensors ") || f.Config != nil || f.Stated == nil || f.Sizes != nil {
 		t.Errorf("%t, %+v", v.Weights.OK, f)
 	}
 	of, stated := v.Facts.Source.Config, *f.Stated
@@ -101,6 +102,21 @@ func TestFactsOfRenamedTensors(t *testing.T) {
 	flip(3, 2)(m.get(strings.ReplaceAll(in(1, "mlp_block.up_proj.weight"), "_block.", "_part.")))
 	if v, err = verifyFiles(t, base.source, m.write(t), Options{Facts: true, Settings: base.settings}); err != nil || v.Facts.Converted.Digest == f.Digest {
 		t.Errorf("%v, another tensor has the same digest %s", err, f.Digest)
+	}
+}
+
+// Of a directory whose config.json contradicts its tensors, what both show is described.
+func TestFactsOfContradicted(t *testing.T) {
+	base := baseOf(t, "bfloat16, torch")
+	m := base.made.clone()
+	field("block_types", func(*made) any { return []any{"attention"} })(m)
+	v, err := verifyFiles(t, base.source, m.write(t), Options{Facts: true, Settings: base.settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := v.Facts.Converted
+	if f.Config != nil || f.Stated == nil || f.Sizes == nil || f.Stated.BlockTypes[0] != string(model.Attention) || !slices.Equal(f.Sizes.BlockTypes, v.Facts.Source.Config.BlockTypes) {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -34,6 +34,10 @@ func TestSettingsTable(t *testing.T) {
 		return &verify.CheckpointFacts{Parameters: 1000, Config: s}
 	}
 	stated := &verify.CheckpointFacts{Parameters: 1000, Stated: shapes(0, 8, 30)}
+	against := &verify.CheckpointFacts{Parameters: 1000, Stated: shapes(0, 8, 30), Sizes: shapes(0, 0, 0)}
+	against.Sizes.BlockTypes = []string{"recurrent", "recurrent", "attention"}
+	unscaled := shapes(8, 8, 30)
+	unscaled.EmbeddingScale = false
 	window := func(kind verify.FindingKind, field, got, of string) *verify.Section {
 		return &verify.Section{Findings: strictjson.Items(verify.Finding{Kind: kind, Field: field, Got: got, Of: of})}
 	}
@@ -48,7 +52,9 @@ func TestSettingsTable(t *testing.T) {
 		{"another soft cap", side(shapes(8, 8, 30)), side(shapes(8, 8, 0)), nil, "attention window | 8 | 8, ! logits soft cap | 30 | none, embedding scale | yes | yes"},
 		{"a wrong window", side(shapes(8, 8, 30)), side(shapes(8, 6, 30)), window(verify.WrongField, "attention_window_size", "6", ""),
 			"! attention window | 8 | 6 (attention_window_size), logits soft cap | 30 | 30, embedding scale | yes | yes"},
-		{"what a file states of a model that cannot be run", side(shapes(8, 8, 20)), stated, nil, "attention window | 8 | 8 (attention_window_size), ! logits soft cap | 20 | 30, embedding scale | yes | unknown"},
+		{"what a file states of a model that cannot be run", side(shapes(8, 8, 20)), stated, nil, "attention window | 8 | 8 (attention_window_size), ! logits soft cap | 20 | 30, embedding scale | yes | yes (transformers always does)"},
+		{"what a file states against the tensors", side(shapes(8, 8, 30)), against, nil, "! blocks | 2 RA | 3 RRA; config.json says 2 RA, attention window | 8 | 8 (attention_window_size), logits soft cap | 30 | 30, embedding scale | yes | yes (transformers always does)"},
+		{"an original that is not scaled", side(unscaled), stated, nil, "attention window | 8 | 8 (attention_window_size), logits soft cap | 30 | 30, embedding scale | no | yes (transformers always does)"},
 		{"nothing of the source", &verify.CheckpointFacts{}, side(shapes(8, 8, 20)), nil, "attention window | unknown | 8, logits soft cap | unknown | 20, embedding scale | unknown | yes"},
 		{"nothing of the conversion", side(shapes(8, 8, 20)), &verify.CheckpointFacts{}, nil, "attention window | 8 | unknown, logits soft cap | 20 | unknown, embedding scale | yes | unknown"},
 		{"sizes, and no settings", &verify.CheckpointFacts{Parameters: 1000, Sizes: shapes(0, 0, 0)}, &verify.CheckpointFacts{Parameters: 1000, Sizes: &verify.Shapes{Width: 18, VocabSize: 40, BlockTypes: []string{"recurrent", "attention"}}}, nil,
@@ -65,7 +71,11 @@ func TestSettingsTable(t *testing.T) {
 			"attention window | 8 | 8, logits soft cap | 30 | 30, embedding scale | yes | yes"},
 	} {
 		var got []string
-		for _, r := range settingsTable(&verify.Verdict{Config: tt.config, Facts: &verify.Facts{Source: tt.source, Converted: tt.converted}}).Rows {
+		table := settingsTable(&verify.Verdict{Config: tt.config, Facts: &verify.Facts{Source: tt.source, Converted: tt.converted}})
+		if got := table.Columns[len(table.Columns)-1].Title; (got == "converted, by its config.json") != (tt.converted == stated) {
+			t.Errorf("%s: the last column is %q", tt.name, got)
+		}
+		for _, r := range table.Rows {
 			switch {
 			case r.Bad, r.Cells[0].Text == "attention window", r.Cells[0].Text == "logits soft cap", r.Cells[0].Text == "embedding scale":
 				got = append(got, rowOf(r))

@@ -175,14 +175,17 @@ func namePairs(names []string) [][]string {
 	return out
 }
 
-// windowField follows a window that is that of config.json.
-const windowField = " (attention_window_size)"
+// windowField follows a window that is that of config.json, and always a scale that no file of the directory can change.
+const (
+	windowField = " (attention_window_size)"
+	always      = " (transformers always does)"
+)
 
 // unknown is what inspect says of settings that nothing states.
 const unknown = "unknown"
 
 // settingsTable compares the sizes and settings of the models: the source on the left. A window that is wrong is shown as config.json
-// has it, since it says nothing about the original's.
+// has it, since it says nothing about the original's. Sizes are those of the tensors, with what a config.json states that contradicts them.
 func settingsTable(v *verify.Verdict) *page.Table {
 	facts := v.Facts
 	wrongWindow := v.Config != nil && slices.ContainsFunc(v.Config.Findings.All(), func(f verify.Finding) bool { return f.Field == "attention_window_size" })
@@ -206,18 +209,24 @@ func settingsTable(v *verify.Verdict) *page.Table {
 			cap = page.Number(c.LogitsSoftCap)
 		}
 		scale := map[bool]string{true: "yes", false: "no"}[c.EmbeddingScale]
-		if f.Config == nil {
+		switch {
+		case c == f.Stated:
+			scale = "yes" + always
+		case f.Config == nil:
 			scale = unknown
 		}
 		if c == f.Sizes {
 			window, cap = unknown, unknown
 		}
-		var pattern strings.Builder
-		for _, kind := range c.BlockTypes {
-			pattern.WriteString(strings.ToUpper(kind[:min(1, len(kind))]))
+		sizes := sizeCells(c)
+		if c == f.Stated && f.Sizes != nil {
+			for i, shown := range sizeCells(f.Sizes) {
+				if shown != sizes[i] {
+					sizes[i] = shown + "; config.json says " + sizes[i]
+				}
+			}
 		}
-		return []string{text.Grouped(f.Parameters), fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), text.Grouped(c.Width), text.Grouped(c.MLPExpandedWidth),
-			text.Grouped(c.NumHeads), text.Grouped(c.LRUWidth), text.Grouped(c.VocabSize), window, cap, scale}
+		return append(append([]string{text.Grouped(f.Parameters)}, sizes...), window, cap, scale)
 	}
 	source, converted := values(facts.Source), values(facts.Converted)
 	names := []string{"parameters", "blocks", "width", "MLP width", "heads", "RG-LRU width", "vocabulary", "attention window", "logits soft cap", "embedding scale"}
@@ -225,6 +234,9 @@ func settingsTable(v *verify.Verdict) *page.Table {
 	t := &page.Table{Label: "Configuration", Fixed: true, Columns: []page.Column{{Title: "setting"}, {Title: "checkpoint"}}}
 	if facts.Converted != nil {
 		t.Columns = []page.Column{{Title: "setting"}, {Title: "source"}, {Title: "converted"}}
+		if f := facts.Converted; f.Config == nil && f.Stated != nil && f.Sizes == nil {
+			t.Columns[2].Title = "converted, by its config.json"
+		}
 	}
 	for i, name := range names {
 		if value := given[name]; value != "" {
@@ -233,11 +245,21 @@ func settingsTable(v *verify.Verdict) *page.Table {
 		r := page.Row{Cells: []page.Cell{page.Text(name), page.Text(source[i])}}
 		if facts.Converted != nil {
 			r.Cells = append(r.Cells, page.Text(converted[i]))
-			r.Bad = source[i] != converted[i] && source[i] != unknown && converted[i] != unknown && (!strings.HasSuffix(converted[i], windowField) || wrongWindow)
+			r.Bad = source[i] != converted[i] && source[i] != unknown && converted[i] != unknown && (!strings.HasSuffix(converted[i], windowField) || wrongWindow) && !strings.HasSuffix(converted[i], always)
 		}
 		t.Add(r)
 	}
 	return t
+}
+
+// sizeCells writes the sizes of a model.
+func sizeCells(c *verify.Shapes) []string {
+	var pattern strings.Builder
+	for _, kind := range c.BlockTypes {
+		pattern.WriteString(strings.ToUpper(kind[:min(1, len(kind))]))
+	}
+	return []string{fmt.Sprintf("%d %s", len(c.BlockTypes), pattern.String()), text.Grouped(c.Width), text.Grouped(c.MLPExpandedWidth),
+		text.Grouped(c.NumHeads), text.Grouped(c.LRUWidth), text.Grouped(c.VocabSize)}
 }
 
 // givenSettings returns what was given for settings that are another one in the conversion, by the names of the settings.
