@@ -16,7 +16,6 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
-	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
@@ -93,9 +92,6 @@ func runConvert(c *cli.Context) error {
 	}
 	options, err := convertOptions(c)
 	if err != nil {
-		return err
-	}
-	if err := checkName(c.Args().Get(1), options.To); err != nil && !c.Bool("all-steps") { // whose DST is a directory in any case
 		return err
 	}
 	if options.Adapter, err = openAdapter(c); err != nil {
@@ -246,6 +242,9 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	for _, note := range r.Notes {
 		fact("note", "%s", note)
 	}
+	if note := misnamed(r); note != "" {
+		fact("note", "%s", note)
+	}
 	if !r.DryRun {
 		fact("time", "%s, %s/s", terminal.Duration(time.Duration(r.Seconds*float64(time.Second))), size(int64(float64(r.Bytes)/max(r.Seconds, 1e-3))))
 	}
@@ -319,29 +318,19 @@ func wholesOf(name string) []string {
 	return wholes
 }
 
-// checkName refuses a destination that has the name of a file of another kind than the target writes. A slash at its end makes it that of a
-// directory.
-func checkName(dst string, to convert.Target) error {
-	dst = storage.WithoutQuery(dst)
-	extension := filepath.Ext(dst)
-	kind, of := "PyTorch", convert.ToTorch
-	switch strings.ToLower(extension) {
-	case ".safetensors":
-		kind, of = "safetensors", convert.ToSafetensors
-	case ".pt", ".pth", ".bin":
-	default:
-		return nil
+// misnamed says what the destination is, if its name looks like something else; "" if it does not.
+func misnamed(r *convert.Result) string {
+	extension := filepath.Ext(r.Destination)
+	switch to := r.To; {
+	case to == convert.ToTorch.String() && extension == ".safetensors":
+		return "the destination is a PyTorch file in spite of its name; --to safetensors writes the tensors to a safetensors file"
+	case to != convert.ToHF.String() && to != convert.ToOrbax.String():
+	case slices.Contains([]string{".pt", ".pth", ".bin"}, extension):
+		return "the destination is a directory in spite of its name; --to torch writes a PyTorch file"
+	case extension == ".safetensors":
+		return "the destination is a directory in spite of its name; --to safetensors writes the tensors to a safetensors file"
 	}
-	bare, wrong := strings.TrimSuffix(dst, extension), "%s has the name of a %s file, and --to %s writes a %s"
-	switch to {
-	case of:
-		return nil
-	case convert.ToTorch:
-		return usagef(wrong, dst, kind, to, "PyTorch file").advise("name it %s.pt; --to %s writes a %s file, of the tensors as they are in the source", bare, of, kind)
-	case convert.ToSafetensors:
-		return usagef(wrong, dst, kind, to, "directory there").advise("name it %s.safetensors for a file; %s/ is a directory of that name", bare, dst)
-	}
-	return usagef(wrong, dst, kind, to, "directory").advise("--to %s writes a %s file; %s/ is a directory of that name", of, kind, dst)
+	return ""
 }
 
 // inLayout names a format and the layout of a model, if it is known.
