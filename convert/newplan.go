@@ -109,7 +109,7 @@ func (p *planner) configure() error {
 	p.SettingsOrigins = configured.Origins
 	p.Config, p.Preset, p.WindowAssumed = configured.Original, configured.Preset, configured.WindowAssumed
 	if p.WindowAssumed && len(m.Family.BeyondOriginal(&p.Config)) == 0 {
-		p.noteAssumed()
+		p.note(WindowNote, "%s", configured.WindowDoubt())
 	}
 	if configured.Overruled != "" {
 		p.note(OtherNote, "%s", configured.Overruled)
@@ -286,17 +286,6 @@ func (p *planner) nameLike() {
 			d.Name = like.Heads[0].Tensor.Name
 		}
 	}
-}
-
-// noteAssumed notes that the attention window may not be the original's.
-func (p *planner) noteAssumed() {
-	why := "nothing beside config.json says whether it is one more, to match transformers 5, as a conversion.json would"
-	if record, _, err := p.Source.Manifest(); p.Source.Layout != model.HuggingFace {
-		why = "nothing said so where it comes from, the config.json of a source of the source; if it was one more, to match transformers 5, give the original's"
-	} else if err == nil && record != nil && record.Settings != nil && record.Settings.AttentionWindow != p.Config.AttentionWindow {
-		why = fmt.Sprintf("config.json has it, and conversion.json records %d", record.Settings.AttentionWindow)
-	}
-	p.note(WindowNote, "attention window %d is taken for the original's: %s", p.Config.AttentionWindow, why)
 }
 
 // noteAdapter notes the adapter, and marks the tensors that it changes.

@@ -66,8 +66,11 @@ func newProvenance(p *outline, record *manifest.Record, path string) (v *provena
 }
 
 func (v *provenance) contradicted(p *outline, name, problem string) error {
-	return tensor.Bad("%s", problem).In(p.checkpoint.Path).Of(name).
-		Advise("the checkpoint was changed or damaged after it was written; remove %s if the change is meant", v.path)
+	advice := fmt.Sprintf("the checkpoint was changed or damaged after it was written; remove %s if the change is meant", v.path)
+	if form := v.record.HuggingFace; form != nil && form.MatchRuntime != "" && v.record.Settings != nil {
+		advice += fmt.Sprintf(", and set attention_window_size in config.json to %d, the original's window, which only that file has", v.record.Settings.AttentionWindow)
+	}
+	return tensor.Bad("%s", problem).In(p.checkpoint.Path).Of(name).Advise("%s", advice)
 }
 
 // check returns a *tensor.FormatError if a source has another digest than when it was written, or if a

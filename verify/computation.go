@@ -56,6 +56,7 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 		if err := c.compareWithFixture(ctx); err != nil {
 			return err
 		}
+		c.shareEvidence()
 	}
 	if r.converted != nil && c.converted == nil { // nothing can be said of what it computes
 		return c.fixture.Unchanged()
@@ -230,6 +231,21 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 		c.noteGiven(result, c.given(known))
 	}
 	return c.checkRecorded(ctx)
+}
+
+// shareEvidence takes the window that the fixture shows of one of two models that are the same for that of the other, of which nothing else says it.
+func (c *computation) shareEvidence() {
+	if c.converted == nil || !c.run.proven() {
+		return
+	}
+	share := func(known *runtime.Model, other **runtime.Model) {
+		m, window := *other, known.Original.AttentionWindow
+		if known.Evidence == runtime.FromFixture && m.Evidence == runtime.Assumed && (m.Config.AttentionWindow == window || m.Config.AttentionWindow == window+1) {
+			*other = m.WithOriginal(window, m.Original.LogitsSoftCap, runtime.FromFixture)
+		}
+	}
+	share(c.source, &c.converted)
+	share(c.converted, &c.source)
 }
 
 // modelsForFixture returns the models to compare with the fixture. If they are proven to be the same, it is the one whose

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -221,6 +222,22 @@ func TestWindowOfFixture(t *testing.T) {
 		}
 		if v, err := verifyAlone(t, hf, Options{Golden: path}); err != nil || !v.Same || v.Window.Original != 8 || v.Window.Source != source {
 			t.Errorf("%d tokens: %+v, %v", length, v.Window, err)
+		}
+	}
+	// What it shows of one of two that are the same is so of the other.
+	back := filepath.Join(t.TempDir(), "back.pt")
+	source, err := formats.Open(hf, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	if _, err := convert.Convert(t.Context(), source, back, convert.Options{To: convert.ToTorch}); err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range [][2]string{{hf, hf}, {hf, back}, {matched, matched}} {
+		o := Options{Golden: c.Recording("jax")}
+		if v, err := verifyFiles(t, pair[0], pair[1], o); err != nil || !v.Same || v.Window.Original != 8 || v.Window.Source != runtime.FromFixture {
+			t.Errorf("%v: %+v, %v", pair, v.Window, err)
 		}
 	}
 	// Of a converted directory the source says it, whatever the fixture shows.

@@ -101,8 +101,11 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 		s.Notes = append(s.Notes, fmt.Sprintf("%s cannot be used: %s", manifest.Name, message(err)))
 	}
 	if r, err := runtime.New(m, model.Settings{}); err == nil {
-		if w := r.Window(); w != nil && (w.Matches != "" || w.Source == runtime.Assumed) {
+		switch w := r.Window(); {
+		case w != nil && (w.Matches != "" || w.Source == runtime.Assumed):
 			s.window = w.Summary
+		case w == nil && complete:
+			s.window = configured.WindowDoubt()
 		}
 	}
 	if h := model.UncomparedHead(m); h != nil && configErr == nil && stated != nil && stated.TieWordEmbeddings {

@@ -331,6 +331,8 @@ func explainRuntime(c *cli.Context) error {
 	}
 	if w := m.Window(); w != nil {
 		fmt.Fprintf(c.App.Writer, "%s\n\n", w.Summary)
+	} else if m.WindowDoubt != "" {
+		fmt.Fprintf(c.App.Writer, "%s\n\n", m.WindowDoubt)
 	}
 	if err := printExplanations(c.App.Writer, explained); err != nil {
 		return err
@@ -349,7 +351,7 @@ func explainRuntime(c *cli.Context) error {
 		if len(able) > 1 {
 			verb = "attend"
 		}
-		if m.Evidence == runtime.Assumed && m.Found.Layout == model.HuggingFace {
+		if m.WindowDoubt != "" {
 			condition = fmt.Sprintf("if %d is the original's attention window, ", w)
 		}
 		fmt.Fprintf(c.App.Writer, "\n%sgriffin convert --match-runtime transformers5 writes attention_window_size %d, with which %s %s to the same tokens as the original\n", condition, w+1, strings.Join(able, " and "), verb)

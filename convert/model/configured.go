@@ -2,6 +2,7 @@ package model
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
@@ -113,6 +114,21 @@ func (r *Configured) windowKnown() bool {
 func (r *Configured) HasPresetWindow() bool {
 	p := r.Model.Family.PresetByShape(&r.Config)
 	return p != nil && p.Config.AttentionWindow == r.Config.AttentionWindow
+}
+
+// WindowDoubt says why Original.AttentionWindow may not be the original's, "" if nothing speaks against it.
+func (r *Configured) WindowDoubt() string {
+	if !r.WindowAssumed {
+		return ""
+	}
+	window := r.Original.AttentionWindow
+	why := fmt.Sprintf("without its conversion.json, nothing says whether it is one more, to match transformers 5; if it is, write %d into config.json", window-1)
+	if record, _, err := r.Model.Manifest(); r.Model.Layout != HuggingFace {
+		why = "its conversion.json has it from a config.json, and nothing said whether that was one more, to match transformers 5; if it was, give the original's"
+	} else if err == nil && record != nil && record.Settings != nil && record.Settings.AttentionWindow != window {
+		why = fmt.Sprintf("config.json has it, and conversion.json records %d", record.Settings.AttentionWindow)
+	}
+	return fmt.Sprintf("attention window %d is taken for the original's: %s", window, why)
 }
 
 // statedOrigins returns the origins of settings that a config.json states, or the conversion.json beside it.

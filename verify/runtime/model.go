@@ -23,9 +23,10 @@ type Model struct {
 	// original. Otherwise they are equal.
 	Config, Original model.Config
 
-	Preset    string   // that gave settings, or ""
-	Overruled string   // as model.Configured has it
-	Evidence  Evidence // of Original
+	Preset      string   // that gave settings, or ""
+	Overruled   string   // as model.Configured has it
+	WindowDoubt string   // as model.Configured has it
+	Evidence    Evidence // of Original
 
 	Quantized *quantized.Copy // that is run dequantised; nil if the checkpoint is none
 
@@ -69,7 +70,7 @@ func New(found *model.Model, s model.Settings) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: configured.Config, Preset: configured.Preset, Overruled: configured.Overruled}
+	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: configured.Config, Preset: configured.Preset, Overruled: configured.Overruled, WindowDoubt: configured.WindowDoubt()}
 	evidence := Assumed
 	if found.Layout == model.HuggingFace {
 		record, _, err := found.Manifest()
