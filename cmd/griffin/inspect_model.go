@@ -42,7 +42,7 @@ type modelSummary struct {
 	Notes            []string `json:"notes,omitempty"`           // how tensors and config.json are read, where that is not obvious
 
 	window      string // how config.json writes it, if it was written to match a runtime
-	incomplete  string // how many tensors are missing, in words; "" for none
+	misfits     string // how many tensors the model lacks, or cannot have as they are, in words; "" for none
 	lacksConfig bool   // the layout has a config.json, and there is none
 }
 
@@ -86,8 +86,12 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 			s.Notes = append(s.Notes, problem)
 		}
 	}
-	if problems, ok := m.Problems().(*model.MismatchError); ok && len(problems.Missing) > 0 {
-		s.incomplete = problems.Summary()
+	if problems, ok := m.Problems().(*model.MismatchError); ok {
+		s.misfits = misfits(problems)
+		if stated != nil && configErr == nil {
+			scale := true // transformers always scales
+			s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale = &stated.AttentionWindowSize, &stated.LogitsSoftCap, &scale
+		}
 	}
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && m.Layout == model.HuggingFace && m.Problems() == nil {
 		s.ConfigError = strings.TrimPrefix(bad.Record+": "+bad.Problem, ": ")
@@ -118,6 +122,20 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s
+}
+
+// misfits says how many tensors a model lacks, or cannot have as they are.
+func misfits(e *model.MismatchError) string {
+	if len(e.Missing) > 0 || e.Conflict != "" {
+		return e.Summary()
+	}
+	var parts []string
+	for _, l := range e.Lists() {
+		if n := len(l.List); n > 0 {
+			parts = append(parts, text.Count(n, l.What+" tensor"))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // tokenizerNotes says in which way the tokenizer beside a model is not its own. One elsewhere would have to be fetched.
@@ -160,6 +178,9 @@ func (s *modelSummary) lines() []string {
 		fmt.Sprintf("%s, %s", inLayout(s.Name, s.Layout), text.Count(s.Parameters, "parameter")),
 		fmt.Sprintf("%s %s, %s", text.Count(int64(len(s.BlockTypes)), "block"), blockLetters(s.BlockTypes), s.sizes()),
 	}
+	if s.misfits != "" {
+		lines = append(lines, s.misfits)
+	}
 	if s.AttentionWindow != nil {
 		lines = append(lines, fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t",
 			*s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale))
@@ -172,8 +193,6 @@ func (s *modelSummary) lines() []string {
 			why = "it " + why
 		}
 		lines = append(lines, "config.json cannot be used: "+why)
-	} else if s.incomplete != "" {
-		lines = append(lines, s.incomplete+"; attention window, logits soft cap and embedding scale are unknown")
 	} else if s.lacksConfig {
 		lines = append(lines, "there is no config.json; attention window, logits soft cap and embedding scale are unknown")
 	} else {

@@ -199,3 +199,16 @@ func TestNumberOfBlocks(t *testing.T) {
 		}
 	}
 }
+
+func TestMisfits(t *testing.T) {
+	one, two := []model.Problem{{Tensor: "a"}}, []model.Problem{{Tensor: "a"}, {Tensor: "b"}}
+	for want, e := range map[string]*model.MismatchError{
+		"1 unexpected tensor":                                   {Family: "Griffin", Unexpected: one},
+		"2 unexpected tensors, 1 mistyped tensor":               {Family: "Griffin", Unexpected: two, Mistyped: one},
+		"not a complete Griffin model: 1 missing, 2 unexpected": {Family: "Griffin", Missing: one, Unexpected: two},
+	} {
+		if got := misfits(e); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
