@@ -56,7 +56,7 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 		if err := c.compareWithFixture(ctx); err != nil {
 			return err
 		}
-		c.shareEvidence()
+		shareEvidence(c)
 	}
 	if r.converted != nil && c.converted == nil { // nothing can be said of what it computes
 		return c.fixture.Unchanged()
@@ -234,7 +234,7 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 }
 
 // shareEvidence takes the window that the fixture shows of one of two models that are the same for that of the other, of which nothing else says it.
-func (c *computation) shareEvidence() {
+func shareEvidence(c *computation) {
 	if c.converted == nil || !c.run.proven() {
 		return
 	}
