@@ -303,7 +303,7 @@ func (c *computation) compareModel(ctx context.Context, m, other *runtime.Model)
 			result, m = again, matching
 		}
 	}
-	if window := m.Original.AttentionWindow; result.OK && runtime.LongestDocument(c.fixture.Passes) > int(window) {
+	if window := m.Original.AttentionWindow; result.OK && c.fixture.Meta.Implementation.IsOriginal() && runtime.LongestDocument(c.fixture.Passes) > int(window) {
 		m = m.WithOriginal(window, m.Original.LogitsSoftCap, runtime.FromFixture)
 	}
 	return result, m, nil

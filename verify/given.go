@@ -259,7 +259,9 @@ func showsRecorded(v *Verdict, names []string) bool {
 
 // matchesOriginals reports whether there are recordings, all of originals, and the model matches them.
 func matchesOriginals(v *Verdict) bool {
-	return len(v.Logits) > 0 && !slices.ContainsFunc(v.Logits, func(l *logits.Result) bool { return !l.OK || l.Semantics != reference.Original.String() })
+	return len(v.Logits) > 0 && !slices.ContainsFunc(v.Logits, func(l *logits.Result) bool {
+		return !l.OK || l.Semantics != reference.Original.String() || !l.Implementation.IsOriginal()
+	})
 }
 
 // endsWithinWindow reports whether the window is one of the settings, and no recorded document is longer than it.

@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
@@ -256,7 +257,8 @@ func TestRecordedSettingsMatch(t *testing.T) {
 	c := cases.Open(t, "tiny-griffin")
 	original, right := convertTiny(t, "right", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
 	_, wide := convertTiny(t, "wide", convert.Options{To: convert.ToHF, Settings: settingsOf(64, 30, true)})
-	short := recordFixture(t, original, settingsOf(16, 30, true), reference.Original) // 12 tokens
+	own := recordFixture(t, original, settingsOf(16, 30, true), reference.Original) // 12 tokens
+	short := asRecordedBy(t, own, golden.Torch)
 	const because = ", because the source does not state them"
 	const matched, by, longer = because + "; with them, the model matches what ", " recorded, as it would with values that change every output by less than rounding", ", or with another attention window, because no recorded document is longer than it"
 	const others, unproven = "logits soft cap 30, embedding scale true: as conversion.json records", ", not proven"
@@ -267,8 +269,9 @@ func TestRecordedSettingsMatch(t *testing.T) {
 		note                 string
 	}{
 		{right, c.Recording("jax"), model.Settings{}, "attention window 8, " + others + matched + "google-deepmind/recurrentgemma jax" + by},
-		{wide, short, model.Settings{}, "attention window 64, " + others + unproven + matched + "griffin" + by + longer},
-		{wide, short, model.Settings{AttentionWindow: window}, others + matched + "griffin" + by},
+		{wide, short, model.Settings{}, "attention window 64, " + others + unproven + matched + string(golden.Torch) + by + longer},
+		{wide, short, model.Settings{AttentionWindow: window}, others + matched + string(golden.Torch) + by},
+		{wide, own, model.Settings{}, "attention window 64, " + others + unproven + because},
 		{right, c.Recording("hf4"), model.Settings{}, "attention window 8, " + others + unproven + because},
 		{wide, c.Recording("jax"), model.Settings{}, others + unproven + because},
 	} {

@@ -53,9 +53,9 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	complete := err == nil
 	matched := int64(0)
 	if complete {
-		c, preset = configured.Config, configured.Preset
-		if original := configured.Original.AttentionWindow; original != c.AttentionWindow {
-			matched, c.AttentionWindow = c.AttentionWindow, original
+		c, preset = configured.Original, configured.Preset
+		if written := configured.Config.AttentionWindow; written != c.AttentionWindow {
+			matched = written
 		}
 		if preset == "" {
 			preset = presetOf(m, &configured.Original)
@@ -182,8 +182,11 @@ func (s *modelSummary) lines() []string {
 		lines = append(lines, s.misfits)
 	}
 	if s.AttentionWindow != nil {
-		lines = append(lines, fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t",
-			*s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale))
+		settings := fmt.Sprintf("logits soft cap %g, embedding scale %t", *s.LogitsSoftCap, *s.EmbeddingScale)
+		if slices.Contains(s.BlockTypes, string(model.Attention)) {
+			settings = fmt.Sprintf("attention window %d, ", *s.AttentionWindow) + settings
+		}
+		lines = append(lines, settings)
 		if s.window != "" {
 			lines = append(lines, s.window)
 		}

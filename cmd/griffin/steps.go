@@ -39,9 +39,13 @@ func checkStepsFlags(c *cli.Context, single ...string) error {
 		}
 		return nil
 	}
+	all := "all-steps"
+	if c.IsSet("against-step") {
+		all = "against-step"
+	}
 	for _, flag := range append(single, "step") {
 		if c.IsSet(flag) {
-			return usagef("--%s is for one checkpoint, and --all-steps for all steps of a run", flag).advise("leave one of them out")
+			return usagef("--%s is for one result, and --%s has one for each step of a run", flag, all).advise("leave one of them out")
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/internal/shardindex"
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -115,6 +116,10 @@ func openDirectory(source fs.FS, dir string, options Options) (*tensor.Checkpoin
 	if err != nil {
 		return nil, err
 	}
+	if lacksIndexOfDCP(files) {
+		return nil, tensor.Bad("directory holds files of a distributed checkpoint of PyTorch, and no .metadata").In(storage.Path(source, dir)).
+			Advise("copy .metadata too, whose name begins with a dot; a checkpoint that was never finished has none")
+	}
 	switch len(files) {
 	case 0:
 		return nil, tensor.Bad("directory holds no file of torch.save").In(storage.Path(source, dir))
@@ -123,6 +128,11 @@ func openDirectory(source fs.FS, dir string, options Options) (*tensor.Checkpoin
 	}
 	return nil, tensor.Bad("directory holds %d files of torch.save and no index", len(files)).In(storage.Path(source, dir)).Because(tensor.SeveralFiles).
 		Advise("give the path of one, such as %s", storage.Path(source, path.Join(dir, files[0])))
+}
+
+// lacksIndexOfDCP reports whether files are those of a distributed checkpoint, __0_0.distcp and others, which is opened by its .metadata.
+func lacksIndexOfDCP(files []string) bool {
+	return slices.ContainsFunc(files, func(name string) bool { return strings.HasPrefix(name, "__") && path.Ext(name) == ".distcp" })
 }
 
 // Files returns the names of the files in a directory that begin like those of torch.save, sorted.

@@ -137,6 +137,9 @@ func TestDirectory(t *testing.T) {
 	put("testdata/sound/deflated.pt", "other.pt")
 	_, err = openPath(dir)
 	checkError(t, err, "2 files of torch.save and no index")
+	put("testdata/sound/deflated.pt", "__0_0.distcp") // of a directory that lacks its hidden file
+	_, err = openPath(dir)
+	checkError(t, err, "no .metadata")
 	put("testdata/sound/state_dict_legacy.pt", WeightsName)
 	c, err := openPath(dir)
 	if err != nil {

@@ -35,6 +35,9 @@ const (
 	Griffin      Implementation = "griffin"
 )
 
+// IsOriginal reports whether what it computes is what a model means: transformers departs from that, and griffin computes with the settings that it is given.
+func (i Implementation) IsOriginal() bool { return i == JAX || i == Torch }
+
 // ErrNotFixture is wrapped by the error of Open for a file that is sound, but is not a golden fixture.
 var ErrNotFixture = errors.New("not a golden fixture")
 
