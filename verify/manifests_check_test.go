@@ -18,20 +18,6 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/internal/recordcheck"
 )
 
-// recordWith returns a record of tensors, as it is read.
-func recordWith(t *testing.T, tensors ...manifest.Tensor) *manifest.Record {
-	t.Helper()
-	text, err := (&manifest.Manifest{Head: manifest.Head{Griffin: "test"}, Tensors: tensors}).JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := manifest.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // textsOf returns findings as lines.
 func textsOf(all strictjson.List[Finding]) string {
 	var lines []string
@@ -78,7 +64,7 @@ func TestRecordedDigestsAreCompared(t *testing.T) {
 		if w.Converted = found; tt.source {
 			w.Converted, w.Source = w.Source, found
 		}
-		c, summary := &recordcheck.Check{Record: recordWith(t, recorded...)}, configSummary{section: &Section{OK: true}}
+		c, summary := &recordcheck.Check{Record: cases.Record(t, recorded...)}, configSummary{section: &Section{OK: true}}
 		if err := compareDigests(c, "c", w, tt.source); err != nil {
 			t.Fatal(err)
 		}

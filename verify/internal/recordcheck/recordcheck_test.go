@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 	"github.com/griffin-ckpt/griffin/verify/internal/recordcheck"
 )
 
@@ -25,20 +26,6 @@ func ExampleCheck() {
 		fmt.Printf("%s: %s, not %s\n", d.Field, d.Got, d.Want)
 	}
 	// Output: settings.attention_window: 9, not 8
-}
-
-// recordWith returns a record of tensors, as it is read.
-func recordWith(t *testing.T, tensors ...manifest.Tensor) *manifest.Record {
-	t.Helper()
-	text, err := (&manifest.Manifest{Head: manifest.Head{Griffin: "test"}, Tensors: tensors}).JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := manifest.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 func tensorOf(name string) *tensor.Tensor {
@@ -180,7 +167,7 @@ func TestRecordIsComplete(t *testing.T) {
 			}
 			recorded = append(recorded, x)
 		}
-		c := &recordcheck.Check{Record: recordWith(t, recorded...)}
+		c := &recordcheck.Check{Record: cases.Record(t, recorded...)}
 		if tt.doubted {
 			c.Doubted = []string{"x"}
 		}
@@ -220,7 +207,7 @@ func TestRecordIsComplete(t *testing.T) {
 // asked for once, in their order.
 func TestDigests(t *testing.T) {
 	sum := func(c string) digest.Sum { return digest.Sum{BLAKE3: strings.Repeat(c, 64)} }
-	recorded := recordWith(t, manifest.Tensor{Name: "a", Sum: sum("1")}, manifest.Tensor{Name: "b", Sum: sum("2")}, manifest.Tensor{Name: "c", Sum: sum("3")}, manifest.Tensor{Name: "d"})
+	recorded := cases.Record(t, manifest.Tensor{Name: "a", Sum: sum("1")}, manifest.Tensor{Name: "b", Sum: sum("2")}, manifest.Tensor{Name: "c", Sum: sum("3")}, manifest.Tensor{Name: "d"})
 	for _, tt := range []struct{ found, explained, asked, compared, differs string }{
 		{"a1 b2 c3 d4 e5", "", "", "the digests of 3 tensors", ""},
 		{"a1 b9 c3", "", "b", "the digests of 3 tensors", "tensors: other digests of 1 tensor, not the checkpoint's"},
@@ -252,7 +239,7 @@ func TestRemovedPrefix(t *testing.T) {
 	p := &convert.Plan{}
 	p.Dests = append(p.Dests, moves.Dest{Name: "a"})
 	for removed, want := range map[string]int{"": 0, "model.": 1} {
-		c := &recordcheck.Check{Record: recordWith(t, manifest.Tensor{Name: "model.a", Sum: sum}), Removed: removed}
+		c := &recordcheck.Check{Record: cases.Record(t, manifest.Tensor{Name: "model.a", Sum: sum}), Removed: removed}
 		err := c.CompareDigests([]string{"a"}, func(int) digest.Sum { return sum }, nil)
 		if what := []string{"the digests of 0 tensors", "the digests of 1 tensor"}[want]; err != nil || c.Compared() != what {
 			t.Errorf("%q is removed: %s were compared, %v", removed, c.Compared(), err)

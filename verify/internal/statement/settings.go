@@ -97,7 +97,7 @@ func Recorded(record *manifest.Record) *model.Settings {
 	return &model.Settings{AttentionWindow: &known.AttentionWindow, LogitsSoftCap: &softCap, EmbeddingScale: &known.EmbeddingScale}
 }
 
-// statedSoftCap is the soft cap of a config.json, 0 for one that stands for none.
+// statedSoftCap returns the soft cap that a config.json states, or 0 if it is the huge number that stands for no cap.
 func statedSoftCap(stated *hfconfig.Config, m *model.Model) float64 {
 	if e := m.Embedding(); e != nil && huggingface.IsNoSoftCap(stated.LogitsSoftCap, e.DType) {
 		return 0
