@@ -233,7 +233,8 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 	return c.checkRecorded(ctx)
 }
 
-// shareEvidence takes the window that the fixture shows of one of two models that are the same for that of the other, of which nothing else says it.
+// shareEvidence applies to both models what the fixture shows of the attention window of one, if they are proven to be the same and nothing else says
+// which window the other has.
 func shareEvidence(c *computation) {
 	if c.converted == nil || !c.run.proven() {
 		return

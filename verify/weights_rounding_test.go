@@ -35,7 +35,7 @@ func TestTensorsOfAnotherDType(t *testing.T) {
 		{"bfloat16, torch", cast("final_norm", tensor.F16), "the same model, 1 tensor as float16, every value kept", nil},
 		{"bfloat16, torch", func(m *made) {
 			cast("norm", tensor.F32)(m)
-			cast("linear_y.weight", tensor.F16)(m) // one of which has values that float16 has not
+			cast("linear_y.weight", tensor.F16)(m) // some of its values cannot be written in float16
 		}, "the same model, 4 tensors rounded to float16, 11 tensors as float32", nil},
 		{"bfloat16, torch", both, "the same model, 30 tensors as float16, 11 tensors as float32, every value kept", []string{"structure: all layers (5) of model.layers: mlp_block.*: 30 tensors, float16 instead of bfloat16"}},
 		{"bfloat16 to float32", cast("norm", tensor.BF16), "the same model, 88 tensors as float32", []string{"10 tensors, bfloat16 instead of float32"}},

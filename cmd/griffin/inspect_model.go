@@ -41,7 +41,7 @@ type modelSummary struct {
 	ConfigError      string   `json:"config_error,omitempty"`    // why config.json cannot be used
 	Notes            []string `json:"notes,omitempty"`           // how tensors and config.json are read, where that is not obvious
 
-	window      string // how config.json writes it, if it was written to match a runtime
+	window      string // what there is to say of the attention window: that it was written to match a runtime, or that it is assumed; "" for nothing
 	misfits     string // how many tensors the model lacks, or cannot have as they are, in words; "" for none
 	lacksConfig bool   // the layout has a config.json, and there is none
 }

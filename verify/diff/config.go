@@ -63,7 +63,7 @@ func (d configs) compareFields(a, b *sideConfig) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		x, inA := a.fields[name]
 		y, inB := b.fields[name]
-		refusedA, isRefusedA := a.refused[name] // by transformers; where only one version refuses a value, a note says so
+		refusedA, isRefusedA := a.refused[name] // whether transformers refuses the value; where only one of its versions does, a note says so
 		refusedB, isRefusedB := b.refused[name]
 		if d.copies.differ() && isQuantization(name) || inA && inB && config.Same(name, x, y) && refusedA.Always() == refusedB.Always() || !inA && !a.complete || !inB && !b.complete {
 			continue

@@ -74,7 +74,7 @@ func TestRowsOfSeveralLayers(t *testing.T) {
 	}
 }
 
-// The bounds of a tolerance, of which the heading of a column has all, may be on lines of their own, and a table with that column is one of many.
+// The heading of the column of a tolerance lists all of its bounds. It may be broken between them, and such a table is laid out as one of many columns.
 func TestHeadingOfBounds(t *testing.T) {
 	beyond := int64(1)
 	r := &diff.Result{Tolerance: "abs=0.25,rel=0.5,ulp=2", Tensors: []diff.TensorDiff{moved("layers.1.w", 0.1, explain.Other)}}

@@ -101,7 +101,7 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// What is counted may be done before the task is: the line then says so, at once on a terminal, with neither a full bar nor a time left.
+// The count may reach its total before the task ends. The line of progress then says "finishing", without a full bar or a time left.
 func TestFinishing(t *testing.T) {
 	var out bytes.Buffer
 	c := &clock{time.Unix(0, 0)}
