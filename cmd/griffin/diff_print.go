@@ -169,7 +169,11 @@ func summaryLine(r *diff.Result) string {
 			parts = append(parts, text.Grouped(int64(p.n))+" "+p.what)
 		}
 	}
-	line := "different: " + strings.Join(parts, ", ")
+	line := "different"
+	if selection := r.Selection(); selection != "" {
+		line += " in " + selection
+	}
+	line += ": " + strings.Join(parts, ", ")
 	if words := r.NotAllowed(); words != "" {
 		line += "; " + words
 	}

@@ -71,7 +71,7 @@ func New(models ...*reference.Model) (*Scorer, error) {
 		return nil, fmt.Errorf("%d models, want 1 or 2", len(models))
 	}
 	if first, last := models[0].Config.VocabSize, models[len(models)-1].Config.VocabSize; first != last {
-		return nil, tensor.Bad("models have vocabularies of %d and %d tokens, so that their predictions cannot be compared", first, last)
+		return nil, tensor.Bad("the first model has a vocabulary of %d, the second of %d, so that their predictions cannot be compared", first, last)
 	}
 	s := &Scorer{models: models}
 	s.start()

@@ -44,8 +44,8 @@ func (r *Result) answer(allowed string) string {
 		return "different"
 	}
 	words := strings.TrimSpace("equal " + allowed)
-	if s := &r.Summary; len(r.Only) > 0 {
-		words += fmt.Sprintf(" in the %s of %s that were selected", text.Grouped(int64(s.Tensors)), text.Count(s.Tensors+s.Unselected, "tensor"))
+	if selection := r.Selection(); selection != "" {
+		words += " in " + selection
 	}
 	if r.Map != "" {
 		words += ", renamed by " + text.Printable(filepath.Base(r.Map))
@@ -54,6 +54,15 @@ func (r *Result) answer(allowed string) string {
 		words += ", without " + text.Agree(n, "tensor", "that was", "that were") + " not read"
 	}
 	return words
+}
+
+// Selection says how many tensors were selected with Only: "the 53 of 484 tensors that were selected"; "" if nothing was.
+func (r *Result) Selection() string {
+	if len(r.Only) == 0 {
+		return ""
+	}
+	n := r.Summary.Tensors
+	return fmt.Sprintf("the %s of %s that were selected", text.Grouped(int64(n)), text.Count(n+r.Summary.Unselected, "tensor"))
 }
 
 // Within is Allowed without numbers: "within rel=0.5".

@@ -409,7 +409,7 @@ func counted(r *diff.Result) string {
 			parts = append(parts, text.Grouped(int64(p.n))+" "+p.many)
 		}
 	}
-	line := fmt.Sprintf("Of %s, %s.", text.Count(int64(s.Tensors), "tensor"), strings.Join(parts, ", "))
+	line := fmt.Sprintf("Of %s, %s.", cmp.Or(r.Selection(), text.Count(int64(s.Tensors), "tensor")), strings.Join(parts, ", "))
 	for _, words := range []string{r.NotAllowed(), r.QuantizedCopy()} {
 		if words != "" {
 			line += " " + strings.ToUpper(words[:1]) + words[1:] + "."

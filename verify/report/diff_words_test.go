@@ -356,6 +356,10 @@ func TestCounted(t *testing.T) {
 	if got, want := counted(r), "Of 1 tensor, 1 has other values. B is a quantised copy, which is not the same model."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
+	r = &diff.Result{Only: []string{"w*"}, Summary: diff.Summary{Tensors: 2, Unselected: 7, Differ: 1, Equal: 1}}
+	if got, want := counted(r), "Of the 2 of 9 tensors that were selected, 1 has other values, 1 is equal."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 	r = &diff.Result{Summary: diff.Summary{Tensors: 5, DType: 5, Changed: 3}}
 	if got, want := counted(r), "Of 5 tensors, 3 have another dtype and other values, 2 have another dtype."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
