@@ -289,6 +289,22 @@ func TestMarkOfKnownChanges(t *testing.T) {
 	}
 }
 
+// A tensor of another dtype with the same values is not shown as one that is the same, beside one that differs.
+func TestMapOfAnotherDType(t *testing.T) {
+	r := &diff.Result{Tensors: append(
+		tensorsOf(2, "q", []int64{4}, func(_ int, t *diff.TensorDiff) {
+			t.Status, t.DType, t.DTypeB, t.Metrics = diff.DType, "bfloat16", "float32", &diff.Metrics{}
+		}),
+		tensorsOf(2, "k", []int64{4}, func(_ int, t *diff.TensorDiff) { differs(t, 0.1, nil) })...)}
+	maps := diffMaps(r, nil)
+	if len(maps) != 1 || len(maps[0].Legend) != 2 || maps[0].Legend[1].Text != "another dtype, the same values" {
+		t.Fatalf("%d maps: %+v", len(maps), maps[0].Legend)
+	}
+	if cell := maps[0].Rows[1].Cells[1]; cell.Mark != "D" || cell.Text != "layers.1.q: bfloat16 became float32, the same values" {
+		t.Errorf("%+v", cell)
+	}
+}
+
 // A renamed tensor is not shown as one that is the same, and what is outside layers is not said to have columns.
 func TestMapsOfRenamedTensors(t *testing.T) {
 	r := &diff.Result{Tensors: append(
