@@ -29,6 +29,9 @@ func newDistanceScale(r *diff.Result) distanceScale {
 	if high == 0 {
 		return distanceScale{1, 1}
 	}
+	if page.Number(low) == page.Number(high) {
+		low = high // colours would tell apart what the legend cannot
+	}
 	return distanceScale{math.Max(low, high*1e-6), high}
 }
 
@@ -50,11 +53,11 @@ func diffMaps(r *diff.Result, ids map[*diff.TensorDiff]string) []*page.Heat {
 		cell.To = ids[t]
 		return cell
 	}) {
-		isSame := func(c page.HeatCell) bool { return c.Class == "equal" || c.Class == "none" }
+		isSame := func(c page.HeatCell) bool { return c.Class == "equal" || c.Class == "none" || c.Mark == "D" }
 		if !slices.ContainsFunc(m.Rows, func(row page.HeatRow) bool {
 			return slices.ContainsFunc(row.Cells, func(c page.HeatCell) bool { return !isSame(c) })
 		}) {
-			continue // nothing differs in these layers, or outside layers
+			continue // no value differs in these layers, or outside layers
 		}
 		m.Title = "Where it differs"
 		columns := "a column for each layer"
@@ -83,7 +86,7 @@ func (s distanceScale) legend() []page.HeatKey {
 	}
 	return append(legend, page.HeatKey{Class: page.Level(1), Text: "relative L2 " + page.Number(s.high)},
 		page.HeatKey{Class: page.Level(1), Mark: "•", Text: "what was done is known"},
-		page.HeatKey{Class: "renamed", Mark: "R", Text: "renamed, the same values"}, page.HeatKey{Class: "within", Mark: "≈", Text: "other values, within the tolerance"},
+		page.HeatKey{Class: "renamed", Mark: "D", Text: "another dtype, the same values"}, page.HeatKey{Class: "renamed", Mark: "R", Text: "renamed, the same values"}, page.HeatKey{Class: "within", Mark: "≈", Text: "other values, within the tolerance"},
 		page.HeatKey{Class: "bad", Mark: "A", Text: "only in A"}, page.HeatKey{Class: "bad", Mark: "B", Text: "only in B"},
 		page.HeatKey{Class: "bad", Mark: "S", Text: "another shape"}, page.HeatKey{Class: "bad", Mark: "∞", Text: "not finite"})
 }
@@ -179,6 +182,8 @@ func diffCell(t *diff.TensorDiff, scale distanceScale) page.HeatCell {
 		return page.HeatCell{Class: "bad", Text: fmt.Sprintf("%s: %s in A, %s in B", name, tensor.ShapeString(t.Shape), tensor.ShapeString(t.ShapeB)), Mark: "S"}
 	case t.Renamed:
 		return page.HeatCell{Class: "renamed", Text: name + ": " + text.Printable(changeOf(t)), Mark: "R"}
+	case t.Status == diff.DType && (t.Metrics == nil || t.Metrics.Differing == 0):
+		return page.HeatCell{Class: "renamed", Text: name + ": " + text.Printable(changeOf(t)), Mark: "D"}
 	case t.Metrics == nil || t.Metrics.Differing == 0:
 		return page.HeatCell{Class: "equal", Text: name + ": the same values"}
 	case t.Status == diff.Equal:

@@ -258,6 +258,17 @@ func TestNothingToSay(t *testing.T) {
 	}
 }
 
+// Distances that are the same number in the legend have one colour.
+func TestMapOfAlikeDistances(t *testing.T) {
+	for other, keys := range map[float64]int{0.1: 1, 0.10001: 1, 0.2: 2} {
+		r := &diff.Result{Tensors: tensorsOf(2, "w", []int64{4}, func(i int, t *diff.TensorDiff) { differs(t, []float64{0.1, other}[i], nil) })}
+		cells := diffMaps(r, nil)[0]
+		if row := cells.Rows[0].Cells; len(cells.Legend) != keys || (row[0].Class == row[1].Class) != (keys == 1) {
+			t.Errorf("%v: %+v", other, cells)
+		}
+	}
+}
+
 // Without a distance there is no scale of colours to explain.
 func TestCaptionWithoutDistances(t *testing.T) {
 	for _, distance := range []float64{0.1, math.NaN()} {
