@@ -29,10 +29,16 @@ func newDistanceScale(r *diff.Result) distanceScale {
 	if high == 0 {
 		return distanceScale{1, 1}
 	}
+	return distanceScale{scaleStart(low, high), high}
+}
+
+// scaleStart returns where a scale of colours begins that ends at high: at low, but at most six decades below; at high if the
+// legend could not tell the two apart.
+func scaleStart(low, high float64) float64 {
 	if page.Number(low) == page.Number(high) {
-		low = high // colours would tell apart what the legend cannot
+		return high
 	}
-	return distanceScale{math.Max(low, high*1e-6), high}
+	return math.Max(low, high*1e-6)
 }
 
 // level returns the class of a distance.

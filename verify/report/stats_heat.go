@@ -120,7 +120,7 @@ func valueMaps(tensors []TensorValues, s statistic, outliers []outlier) []*page.
 	if high == 0 {
 		return nil
 	}
-	low = math.Max(low, high*1e-6)
+	low = scaleStart(low, high)
 	out := map[int]bool{}
 	for _, o := range outliers {
 		if o.statistic == s.id {
