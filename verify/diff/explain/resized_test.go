@@ -2,6 +2,8 @@ package explain
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
+	"math"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -35,6 +37,38 @@ func TestResized(t *testing.T) {
 	}
 }
 
+// Rows are compared in the dtype of the second tensor.
+func TestResizedDType(t *testing.T) {
+	bits := func(values ...float32) (out []byte) {
+		for _, v := range values {
+			out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
+		}
+		return out
+	}
+	half := func(values ...float32) []byte {
+		out := make([]byte, 2*len(values))
+		cast, err := tensor.NewCast(tensor.F32, tensor.BF16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cast(out, bits(values...))
+		return out
+	}
+	single := &tensor.Tensor{Name: "x", DType: tensor.F32, Shape: []int64{3, 2}, Data: stored{bits(1, 1.001, 2, 3, 4, 5)}}
+	for _, tt := range []struct {
+		a, b *tensor.Tensor
+		want string
+	}{
+		{single, &tensor.Tensor{Name: "x", DType: tensor.BF16, Shape: []int64{2, 2}, Data: stored{half(1, 1.001, 2, 3)}}, "from 3 to 2 rows: the first 2 are the same, rounded to bfloat16"},
+		{&tensor.Tensor{Name: "x", DType: tensor.BF16, Shape: []int64{2, 2}, Data: stored{half(1, 1, 2, 3)}}, single, "from 2 to 3 rows: of the first 2, 1 are the same"},
+	} {
+		steps, err := resized(t.Context(), tt.a, tt.b)
+		if err != nil || len(steps) != 1 || steps[0].Detail != tt.want {
+			t.Errorf("%+v, want %q; %v", steps, tt.want, err)
+		}
+	}
+}
+
 func doubled(s string) string {
 	out := ""
 	for _, r := range s {
@@ -51,7 +85,7 @@ func TestResizedRows(t *testing.T) {
 		want bool
 	}{
 		{x(tensor.F32, 3, 2), x(tensor.F32, 4, 2), true}, {x(tensor.F32, 3), x(tensor.F32, 4), true},
-		{x(tensor.F32, 3, 2), x(tensor.F32, 3, 2), false}, {x(tensor.F32, 3, 2), x(tensor.F32, 4, 3), false}, {x(tensor.F32, 3, 2), x(tensor.F16, 4, 2), false},
+		{x(tensor.F32, 3, 2), x(tensor.F32, 3, 2), false}, {x(tensor.F32, 3, 2), x(tensor.F32, 4, 3), false}, {x(tensor.F32, 3, 2), x(tensor.F16, 4, 2), true}, {x(tensor.F32, 3, 2), x(tensor.I32, 4, 2), false},
 		{x(tensor.F32, 3, 2), x(tensor.F32, 4, 2, 1), false}, {x(tensor.F32), x(tensor.F32), false}, {x(tensor.F4, 4, 2), x(tensor.F4, 2, 2), false},
 		{x(tensor.F32, 0, 2), x(tensor.F32, 4, 2), false}, {x(tensor.F32, 4, 2), x(tensor.F32, 0, 2), false},
 		{x(tensor.U8, 1, 1), x(tensor.U8, maxRows, 1), true}, {x(tensor.U8, 1, 1), x(tensor.U8, maxRows+1, 1), false}, {x(tensor.U8, maxRows+1, 1), x(tensor.U8, 1, 1), false},
