@@ -96,7 +96,7 @@ func TestMadeWithWrongSetting(t *testing.T) {
 	}
 }
 
-// What was given beside a config.json is wrong only if it is neither what the file has nor what that stands for.
+// What was given beside a config.json is wrong if it is not what the original has, whatever number of the file stands for that.
 func TestGivenAgainstStated(t *testing.T) {
 	window, softCap, scale := func(w int64) model.Settings { return model.Settings{AttentionWindow: &w} }, func(x float64) model.Settings { return model.Settings{LogitsSoftCap: &x} }, func(is bool) model.Settings { return model.Settings{EmbeddingScale: &is} }
 	for _, tt := range []struct {
@@ -110,11 +110,12 @@ func TestGivenAgainstStated(t *testing.T) {
 		{"another soft cap", convert.Options{Settings: settingsOf(8, 30, true)}, softCap(20), "logits_soft_cap: 20, not 30"},
 		{"another scale", convert.Options{Settings: settingsOf(8, 30, true)}, scale(false), "embedding_scale: false, not true"},
 		{"everything", convert.Options{Settings: settingsOf(8, 30, true)}, settingsOf(7, 20, false), "attention_window: 7, not 8\nlogits_soft_cap: 20, not 30\nembedding_scale: false, not true"},
-		{"the window that is written to match transformers 5", convert.Options{Settings: settingsOf(8, 30, true), MatchRuntime: convert.Transformers5}, settingsOf(9, 20, true), "logits_soft_cap: 20, not 30"},
+		{"the window that is written to match transformers 5", convert.Options{Settings: settingsOf(8, 30, true), MatchRuntime: convert.Transformers5}, settingsOf(9, 20, true), "attention_window: 9, not 8\nlogits_soft_cap: 20, not 30"},
 		{"the window for which it is written", convert.Options{Settings: settingsOf(8, 30, true), MatchRuntime: convert.Transformers5}, settingsOf(8, 20, true), "logits_soft_cap: 20, not 30"},
 		{"a number that stands for no soft cap", convert.Options{Settings: settingsOf(8, 0, true)}, settingsOf(7, 0, true), "attention_window: 7, not 8"},
 		{"a soft cap in place of none", convert.Options{Settings: settingsOf(8, 0, true)}, settingsOf(8, 30, true), "logits_soft_cap: 30, not 0"},
 		{"a scale in place of none", convert.Options{Settings: settingsOf(8, 30, false), AllowInexact: true}, settingsOf(7, 30, false), "attention_window: 7, not 8"},
+		{"a scale where there is none", convert.Options{Settings: settingsOf(8, 30, false), AllowInexact: true}, scale(true), "embedding_scale: true, not false"},
 	} {
 		tt.made.To = convert.ToHF
 		_, dir := convertTiny(t, "hf", tt.made)

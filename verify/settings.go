@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
-	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 )
@@ -93,17 +93,18 @@ func replaceStated(r *run) {
 		of = "source"
 	}
 	own, original, s := &stated.Config, &stated.Original, &r.options.Settings
-	add := func(name logits.SettingName, given, found any) {
-		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(given), fmt.Sprint(found), of, []string{hfconfig.Name}})
+	shownBy := map[string]string{model.FromRecord: manifest.Name, model.FromHead: "the output head"}
+	add := func(name logits.SettingName, given, found any, origin string) {
+		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(given), fmt.Sprint(found), of, []string{cmp.Or(shownBy[origin], origin)}})
 	}
-	if w := s.AttentionWindow; w != nil && *w != own.AttentionWindow && *w != original.AttentionWindow {
-		add(logits.WindowSetting, *w, original.AttentionWindow)
+	if w := s.AttentionWindow; w != nil && *w != original.AttentionWindow {
+		add(logits.WindowSetting, *w, original.AttentionWindow, stated.Origins.AttentionWindow)
 	}
 	if x := s.LogitsSoftCap; x != nil && *x != own.LogitsSoftCap && *x != original.LogitsSoftCap {
-		add(logits.SoftCapSetting, *x, original.LogitsSoftCap)
+		add(logits.SoftCapSetting, *x, original.LogitsSoftCap, stated.Origins.LogitsSoftCap)
 	}
-	if x := s.EmbeddingScale; x != nil && *x != own.EmbeddingScale && *x != original.EmbeddingScale {
-		add(logits.ScaleSetting, *x, original.EmbeddingScale)
+	if x := s.EmbeddingScale; x != nil && *x != original.EmbeddingScale {
+		add(logits.ScaleSetting, *x, original.EmbeddingScale, stated.Origins.EmbeddingScale)
 	}
 	r.options.Settings, r.given = model.Settings{}, model.Settings{}
 }
@@ -129,18 +130,18 @@ func replaceGiven(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	replace := func(name logits.SettingName, was, is any, take func()) {
-		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), "conversion", found.Files})
+	replace := func(name logits.SettingName, was, is any, files []string, take func()) {
+		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), "conversion", files})
 		take()
 	}
 	if w := found.AttentionWindow; w != nil && *w != given.AttentionWindow && (preset || r.given.AttentionWindow != nil) && given.Has(model.Attention) {
-		replace(logits.WindowSetting, given.AttentionWindow, *w, func() { s.AttentionWindow, r.given.AttentionWindow = w, nil })
+		replace(logits.WindowSetting, given.AttentionWindow, *w, found.Window, func() { s.AttentionWindow, r.given.AttentionWindow = w, nil })
 	}
 	if x := found.LogitsSoftCap; x != nil && *x != given.LogitsSoftCap && (preset || r.given.LogitsSoftCap != nil) {
-		replace(logits.SoftCapSetting, given.LogitsSoftCap, *x, func() { s.LogitsSoftCap, r.given.LogitsSoftCap = x, nil })
+		replace(logits.SoftCapSetting, given.LogitsSoftCap, *x, found.SoftCap, func() { s.LogitsSoftCap, r.given.LogitsSoftCap = x, nil })
 	}
 	if x := found.EmbeddingScale; x != nil && *x != given.EmbeddingScale && (preset || r.given.EmbeddingScale != nil) {
-		replace(logits.ScaleSetting, given.EmbeddingScale, *x, func() { s.EmbeddingScale, r.given.EmbeddingScale = x, nil })
+		replace(logits.ScaleSetting, given.EmbeddingScale, *x, found.Scale, func() { s.EmbeddingScale, r.given.EmbeddingScale = x, nil })
 	}
 	if len(r.contradicted) > 0 {
 		r.options.Settings, r.given.Preset = s, ""

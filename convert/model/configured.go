@@ -48,12 +48,15 @@ type Configured struct {
 // Origins say where the settings of a configuration come from, each in a few words: "given", "config.json", "preset 2b".
 type Origins struct{ AttentionWindow, LogitsSoftCap, EmbeddingScale string }
 
-// FromRecord is the origin of a setting that the conversion.json of the source has.
-const FromRecord = "recorded in the source's conversion.json"
+// Origins of settings that config.json does not have itself.
+const (
+	FromRecord = "recorded in the source's conversion.json"
+	FromHead   = "shown by the output head" // that the embedding is not scaled
+)
 
 // Configure completes the configuration with what shapes do not show. A Hugging Face directory has it
-// in its config.json, which the settings may repeat but not contradict; an original may have it in a
-// conversion.json.
+// in its config.json, perhaps expressed otherwise, as its conversion.json says. The settings may repeat
+// those of the original, but not contradict them. An original may have them in a conversion.json.
 //
 // If tensors are missing, unexpected, misshapen or mistyped, the error is a *MismatchError; if
 // settings are missing, an *OptionError whose Missing lists them; if config.json is corrupt,
@@ -77,10 +80,10 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 			if err := r.readForm(); err != nil {
 				return nil, err
 			}
+			r.Origins = r.statedOrigins()
 			if err := r.checkGiven(s, m.files.configPath); err != nil {
 				return nil, err
 			}
-			r.Origins = r.statedOrigins()
 			r.WindowAssumed = s.AttentionWindow == nil && s.Preset == "" && r.Config.Has(Attention) && !r.windowKnown()
 			return r, nil
 		}
@@ -122,10 +125,16 @@ func (r *Configured) WindowDoubt() string {
 		return ""
 	}
 	window := r.Original.AttentionWindow
-	why := fmt.Sprintf("without its conversion.json, nothing says whether it is one more, to match transformers 5; if it is, write %d into config.json", window-1)
-	if record, _, err := r.Model.Manifest(); r.Model.Layout != HuggingFace {
-		why = "its conversion.json has it from a config.json, and nothing said whether that was one more, to match transformers 5; if it was, give the original's"
-	} else if err == nil && record != nil && record.Settings != nil && record.Settings.AttentionWindow != window {
+	const fromConfig = "its conversion.json has it from the config.json of its source, and nothing said whether that was one more, to match transformers 5; if it was, "
+	var why string
+	switch record, _, err := r.Model.Manifest(); {
+	case r.Model.Layout != HuggingFace:
+		why = fromConfig + "give the original's"
+	case err != nil || record == nil || record.Settings == nil:
+		why = fmt.Sprintf("without its conversion.json, nothing says whether it is one more, to match transformers 5; if it is, write %d into config.json", window-1)
+	case record.Settings.AttentionWindow == window:
+		why = fromConfig + fmt.Sprintf("write %d into that one and convert again", window-1)
+	default:
 		why = fmt.Sprintf("config.json has it, and conversion.json records %d", record.Settings.AttentionWindow)
 	}
 	return fmt.Sprintf("attention window %d is taken for the original's: %s", window, why)
@@ -138,7 +147,7 @@ func (r *Configured) statedOrigins() Origins {
 		o.AttentionWindow = FromRecord
 	}
 	if r.Model.HeadRelation == UnscaledHead {
-		o.EmbeddingScale = "shown by the output head"
+		o.EmbeddingScale = FromHead
 	} else if !r.Original.EmbeddingScale {
 		o.EmbeddingScale = FromRecord
 	}

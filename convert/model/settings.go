@@ -130,14 +130,14 @@ func (r *Configured) settingsFromConfig(stated *hfconfig.Config, path string) er
 	return nil
 }
 
-// checkGiven refuses settings that contradict a config.json. They may be those of the original, or the
-// numbers in the file.
+// checkGiven refuses settings that are not those of the original that a config.json expresses.
 func (r *Configured) checkGiven(s Settings, path string) error {
 	stated, original := &r.Config, &r.Original
+	window, softCap, scale := r.expressed()
 	given := *stated
 	if s.Preset == "" { // what is not given agrees
-		s = Settings{AttentionWindow: cmp.Or(s.AttentionWindow, &stated.AttentionWindow), LogitsSoftCap: cmp.Or(s.LogitsSoftCap, &stated.LogitsSoftCap),
-			EmbeddingScale: cmp.Or(s.EmbeddingScale, &stated.EmbeddingScale)}
+		s = Settings{AttentionWindow: cmp.Or(s.AttentionWindow, &original.AttentionWindow), LogitsSoftCap: cmp.Or(s.LogitsSoftCap, &stated.LogitsSoftCap),
+			EmbeddingScale: cmp.Or(s.EmbeddingScale, &original.EmbeddingScale)}
 	}
 	if _, err := s.complete(&given, r.Model); err != nil {
 		return err
@@ -149,14 +149,14 @@ func (r *Configured) checkGiven(s Settings, path string) error {
 		}
 		wrong, options = append(wrong, fmt.Sprintf(format, values...)), append(options, option)
 	}
-	if x := given.AttentionWindow; x != stated.AttentionWindow && x != original.AttentionWindow {
-		add("AttentionWindow", s.AttentionWindow == nil, "attention window %d, not %d", original.AttentionWindow, x)
+	if x := given.AttentionWindow; x != original.AttentionWindow {
+		add("AttentionWindow", s.AttentionWindow == nil, "attention window %d%s, not %d", original.AttentionWindow, window, x)
 	}
 	if x := given.LogitsSoftCap; x != stated.LogitsSoftCap && x != original.LogitsSoftCap {
-		add("LogitsSoftCap", s.LogitsSoftCap == nil, "logits soft cap %v, not %v", original.LogitsSoftCap, x)
+		add("LogitsSoftCap", s.LogitsSoftCap == nil, "logits soft cap %v%s, not %v", original.LogitsSoftCap, softCap, x)
 	}
-	if x := given.EmbeddingScale; x != stated.EmbeddingScale && x != original.EmbeddingScale {
-		add("EmbeddingScale", s.EmbeddingScale == nil, "embedding scale %t, not %t", original.EmbeddingScale, x)
+	if x := given.EmbeddingScale; x != original.EmbeddingScale {
+		add("EmbeddingScale", s.EmbeddingScale == nil, "embedding scale %t%s, not %t", original.EmbeddingScale, scale, x)
 	}
 	if wrong == nil {
 		return nil
@@ -171,7 +171,21 @@ func (r *Configured) checkGiven(s Settings, path string) error {
 	return bad
 }
 
-const needsNoSettings = "a Hugging Face directory needs no settings: its config.json has them"
+// expressed says of each setting of the original how a Hugging Face directory expresses it, if its config.json does not just have the value.
+func (r *Configured) expressed() (window, softCap, scale string) {
+	if n := r.Config.AttentionWindow; n != r.Original.AttentionWindow {
+		window = fmt.Sprintf(" (config.json has %d, one more, as conversion.json records)", n)
+	}
+	if x := r.Config.LogitsSoftCap; x != r.Original.LogitsSoftCap {
+		softCap = fmt.Sprintf(" (for which %v in config.json stands)", x)
+	}
+	if r.Config.EmbeddingScale != r.Original.EmbeddingScale {
+		scale = " (" + r.Origins.EmbeddingScale + ")"
+	}
+	return window, softCap, scale
+}
+
+const needsNoSettings = "a Hugging Face directory needs no settings: its own files have them"
 
 // OptionError reports options that are missing or invalid, or that contradict the checkpoint or each
 // other: something that the caller has to decide. The checkpoint is not at fault.

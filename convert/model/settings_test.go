@@ -76,7 +76,7 @@ func TestSettingsRange(t *testing.T) {
 	}
 }
 
-// Settings may repeat the numbers of a config.json, or those of the original that it expresses.
+// Settings may repeat those of the original that a config.json expresses, and not numbers that stand for others.
 func TestCheckGiven(t *testing.T) {
 	m := &Model{Family: Griffin, Layout: HuggingFace, Config: tinyConfig}
 	stated, original := tinyConfig, tinyConfig
@@ -88,9 +88,11 @@ func TestCheckGiven(t *testing.T) {
 		ok       bool
 	}{
 		{original, Settings{}, true},
-		{original, Settings{AttentionWindow: ptr(int64(9)), LogitsSoftCap: ptr(65536.0), EmbeddingScale: ptr(true)}, true},
+		{original, Settings{AttentionWindow: ptr(int64(9)), LogitsSoftCap: ptr(65536.0), EmbeddingScale: ptr(true)}, false},
 		{original, Settings{AttentionWindow: ptr(int64(8)), LogitsSoftCap: ptr(0.0), EmbeddingScale: ptr(false)}, true},
-		{original, Settings{AttentionWindow: ptr(int64(9)), LogitsSoftCap: ptr(0.0)}, true},
+		{original, Settings{AttentionWindow: ptr(int64(9)), LogitsSoftCap: ptr(0.0)}, false},
+		{original, Settings{EmbeddingScale: ptr(true)}, false},
+		{original, Settings{LogitsSoftCap: ptr(65536.0)}, true},
 		{original, Settings{AttentionWindow: ptr(int64(7))}, false},
 		{original, Settings{LogitsSoftCap: ptr(30.0)}, false},
 		{stated, Settings{EmbeddingScale: ptr(false)}, false},

@@ -15,7 +15,7 @@ import (
 // Settings are those that files of a conversion state.
 type Settings struct {
 	model.Settings
-	Files []string // that have all of them
+	Window, SoftCap, Scale []string // the files that have each
 }
 
 // Of returns the settings that the files of the conversion in which m was found state, without those in which its files contradict each other: then
@@ -34,11 +34,19 @@ func Of(ctx context.Context, m *model.Model, given *model.Config, oneMore bool) 
 	if recorded == nil || record.Layout != m.Layout.String() {
 		return &Settings{}, nil
 	}
-	s := &Settings{*recorded, []string{manifest.Name}}
+	files := func(hasConfig bool) []string {
+		if hasConfig {
+			return []string{manifest.Name, hfconfig.Name}
+		}
+		return []string{manifest.Name}
+	}
+	s := &Settings{*recorded, files(false), files(false), files(false)}
 	if stated == nil {
 		return s, nil
 	}
-	s.Files = append(s.Files, hfconfig.Name)
+	s.Window = files(stated.AttentionWindowSize == *s.AttentionWindow) // which may be expressed by one more
+	s.SoftCap = files(stated.LogitsSoftCap == *s.LogitsSoftCap)        // none is expressed by a huge one
+	s.Scale = files(true)
 	if stated.AttentionWindowSize != RecordedWindow(record) {
 		s.AttentionWindow = nil
 	}
@@ -54,7 +62,8 @@ func Of(ctx context.Context, m *model.Model, given *model.Config, oneMore bool) 
 // ofConfig is Of without a conversion.json. A field that is not there states nothing. What config.json says of the head says only how embeddings are
 // scaled if the tensors agree.
 func ofConfig(ctx context.Context, m *model.Model, stated *hfconfig.Config, given *model.Config, oneMore bool) (*Settings, error) {
-	s := &Settings{Files: []string{hfconfig.Name}}
+	files := []string{hfconfig.Name}
+	s := &Settings{Window: files, SoftCap: files, Scale: files}
 	if stated == nil {
 		return s, nil
 	}

@@ -36,7 +36,7 @@ func ExampleOf() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(*stated.AttentionWindow, *stated.LogitsSoftCap, *stated.EmbeddingScale, stated.Files)
+	fmt.Println(*stated.AttentionWindow, *stated.LogitsSoftCap, *stated.EmbeddingScale, stated.Window)
 	// Output: 6 30 true [config.json]
 }
 
@@ -70,8 +70,8 @@ func TestContradictingFiles(t *testing.T) {
 		want           string
 	}{
 		{"as converted", "", "", "", 0, true, 9, false, "6 30 true [conversion.json config.json]"},
-		{"as converted, with one more", "", "", "", convert.Transformers5, true, 9, false, "6 30 true [conversion.json config.json]"},
-		{"another window", config, `"attention_window_size": 6`, `"attention_window_size": 8`, 0, true, 9, false, "- 30 true [conversion.json config.json]"},
+		{"as converted, with one more", "", "", "", convert.Transformers5, true, 9, false, "6 30 true [conversion.json]"},
+		{"another window", config, `"attention_window_size": 6`, `"attention_window_size": 8`, 0, true, 9, false, "- 30 true [conversion.json]"},
 		{"another soft cap", config, `"logits_soft_cap": 30.0`, `"logits_soft_cap": 10.0`, 0, true, 9, false, "6 - true [conversion.json config.json]"},
 		{"another head", config, `"tie_word_embeddings": true`, `"tie_word_embeddings": false`, 0, true, 9, false, "6 30 - [conversion.json config.json]"},
 		{"a window that no model has", record, `"attention_window": 6`, `"attention_window": 0`, 0, true, 9, false, "- - - []"},
@@ -87,7 +87,7 @@ func TestContradictingFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(shown(s.AttentionWindow), " ", shown(s.LogitsSoftCap), " ", shown(s.EmbeddingScale), " ", s.Files); got != tt.want {
+		if got := fmt.Sprint(shown(s.AttentionWindow), " ", shown(s.LogitsSoftCap), " ", shown(s.EmbeddingScale), " ", s.Window); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
