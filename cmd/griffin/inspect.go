@@ -50,7 +50,7 @@ func inspectCommand() *cli.Command {
 			&cli.BoolFlag{Name: "tree", Usage: "show the names of the tensors as a tree"},
 			&cli.BoolFlag{Name: "all", Usage: "show every tensor by itself, not equal tensors of several layers as one row"},
 			inspectDigestFlag(),
-			&cli.BoolFlag{Name: "stats", Usage: "read everything and print each tensor's range, mean, standard deviation, zeros, NaN, Inf and a histogram"},
+			&cli.BoolFlag{Name: "stats", Usage: "read everything and print each tensor's zeros, NaN and Inf, and the range, mean, standard deviation and a histogram of its finite values"},
 			&cli.StringFlag{Name: "report", Usage: "with --stats: write the statistics as an HTML page to `FILE`"},
 			&cli.StringFlag{Name: "dump", Usage: "write tensor `NAME`, or a slice of it such as 'NAME[0:4, :, 2]', as .npy (bfloat16 as float32)"},
 			&cli.StringFlag{Name: "out", Usage: "with --dump: write to `FILE`", DefaultText: "standard output"},

@@ -295,6 +295,9 @@ func (r *inspection) noteBroken() {
 	if len(found) > most {
 		r.Notes = append(r.Notes, fmt.Sprintf("NaN or infinities of %s more: --json has them", text.Count(int64(len(found)-most), "kind")))
 	}
+	if len(found) > 0 {
+		r.Notes = append(r.Notes, "range, mean, std and histogram are those of the finite values")
+	}
 }
 
 // writeReport writes the statistics as an HTML page. The inspection has no tensors afterwards.

@@ -43,7 +43,7 @@ func TestStatsNoteNonFinite(t *testing.T) {
 	if err := r.describeValues(context.Background(), ckpt, 0, 0, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(r.Notes, "\n"); got != "broken: 1 NaN and 2 infinities among 4 values\nlayers 2, 10 of l: w: every value is NaN\nl.3.w: 1 NaN among 2 values" {
+	if got := strings.Join(r.Notes, "\n"); got != "broken: 1 NaN and 2 infinities among 4 values\nlayers 2, 10 of l: w: every value is NaN\nl.3.w: 1 NaN among 2 values\nrange, mean, std and histogram are those of the finite values" {
 		t.Errorf("notes: %q", got)
 	}
 	var out bytes.Buffer
