@@ -425,6 +425,9 @@ func printScore(w io.Writer, o *score) error {
 	if o.Comparison == nil {
 		return nil
 	}
+	if a, b := o.Checkpoints[0].Semantics, o.Checkpoints[1].Semantics; a != b {
+		fmt.Fprintf(w, "the two are run under different semantics, %s and %s, which may be all that sets them apart: --semantics original runs both alike\n", a, b)
+	}
 	return o.Comparison.print(w, o.Predicted)
 }
 

@@ -110,6 +110,9 @@ func (g *scorePage) differences() []page.Link {
 	if parted > 0 {
 		points[1].To = "partings"
 	}
+	if a, b := s.Models[0].Semantics, s.Models[1].Semantics; a != b {
+		points = append(points, page.Link{Text: fmt.Sprintf("the two are run under different semantics, %s and %s, which may be all that sets them apart", a, b)})
+	}
 	return points
 }
 

@@ -17,9 +17,9 @@ func scoreOf(models int) *report.Score {
 		}
 		s.Spans = append(s.Spans, span)
 	}
-	for range models {
+	for _, semantics := range []string{"original", "transformers5"}[:models] {
 		s.NLL = append(s.NLL, 2)
-		s.Models = append(s.Models, report.ScoredModel{Path: odd, Format: odd, Digest: "torch blake3:00", Quantized: odd, Semantics: "original"})
+		s.Models = append(s.Models, report.ScoredModel{Path: odd, Format: odd, Digest: "torch blake3:00", Quantized: odd, Semantics: semantics})
 		s.Windows = append(s.Windows, 4)
 	}
 	if models == 2 {
@@ -32,7 +32,7 @@ func scoreOf(models int) *report.Score {
 func TestScore(t *testing.T) {
 	for models, want := range map[int][]string{
 		1: {"Perplexity 7.38906</h1>", "9 tokens in 1 row, 8 predicted.", `title>positions 0 to 1: 0 nats, 1 token<`, "from position 4 on, attention no longer sees the token at position 0", "that at position 4 predicts position 5, the first to the right of its mark"},
-		2: {"Perplexity 7.38906 and 7.38906</h1>", "1 of 8 tokens has another most likely token", `title>second, positions 14 to 15: 7 nats, 1 token<`, "Divergence over positions", `title>positions 2 to 3: KL 0.1 nats, 1 token<`, `<summary>1 token</summary>`, `<th scope="col" class="">row</th>`, `<th scope="row" data-label="row" data-sort=`},
+		2: {"Perplexity 7.38906 and 7.38906</h1>", "1 of 8 tokens has another most likely token", "the two are run under different semantics, original and transformers5, which", `title>second, positions 14 to 15: 7 nats, 1 token<`, "Divergence over positions", `title>positions 2 to 3: KL 0.1 nats, 1 token<`, `<summary>1 token</summary>`, `<th scope="col" class="">row</th>`, `<th scope="row" data-label="row" data-sort=`},
 	} {
 		s := scoreOf(models)
 		page := fileOf(t, "page.html", func(path string) error {
