@@ -1,11 +1,16 @@
 package verify
 
 import (
+	"fmt"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
@@ -16,7 +21,7 @@ import (
 // converted checkpoint shows which options the conversion had: whether tensors kept their dtypes or were all given one,
 // whether extra tensors were kept, and whether the attention window was written to match transformers 5.
 func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint, found *model.Model) (*convert.Plan, error) {
-	o := convert.PlanOptions{Settings: s, To: targetOf(converted, found), AllowInexact: true, Like: found}
+	o := convert.PlanOptions{Settings: s, To: targetOf(source, converted, found), AllowInexact: true, Like: found}
 	plain, err := convert.NewPlan(source, o)
 	if err != nil {
 		return nil, err
@@ -48,10 +53,12 @@ func otherWindow(source *model.Model, converted *tensor.Checkpoint) bool {
 }
 
 // targetOf returns the target that a checkpoint was converted to: by the names of its tensors if they are those of the
-// family, otherwise by its format.
-func targetOf(c *tensor.Checkpoint, found *model.Model) convert.Target {
+// family, or all those of the source, otherwise by its format.
+func targetOf(source *model.Model, c *tensor.Checkpoint, found *model.Model) convert.Target {
+	isOther := func(t *tensor.Tensor) bool { return source.Checkpoint.Tensor(t.Name) == nil }
+	isPart := !slices.ContainsFunc(c.Tensors(), isOther)
 	for _, t := range []convert.Target{convert.ToHF, convert.ToTorch, convert.ToOrbax} {
-		if found != nil && found.Layout == t.Layout() {
+		if found != nil && found.Layout == t.Layout() || found == nil && isPart && source.Layout == t.Layout() {
 			return t
 		}
 	}
@@ -62,6 +69,41 @@ func targetOf(c *tensor.Checkpoint, found *model.Model) convert.Target {
 		return convert.ToTorch
 	}
 	return convert.ToHF
+}
+
+// notePart notes that the converted checkpoint is a part of the model, if all that is wrong is that tensors are missing, and why they are: most of
+// them, or those that its conversion.json does not record, or that are in other files.
+func notePart(r *run) error {
+	v := r.verdict
+	missing := v.Structure.Findings.Len()
+	if v.Weights.Tensors == 0 || v.Weights.Findings.Len() > 0 || missing == 0 || slices.ContainsFunc(v.Structure.Findings.All(), func(f Finding) bool { return f.Kind != MissingTensor }) {
+		return nil
+	}
+	recorded, lost := 0, 0
+	if r.record.Record != nil {
+		err := r.record.Each(func(_ manifest.Span, t *manifest.Tensor) error {
+			recorded++
+			if r.converted.Tensor(strings.TrimPrefix(t.Name, removedPrefix(r.convertedModel))) == nil {
+				lost++
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	why := ""
+	switch {
+	case formats.IsShard(path.Base(r.converted.Root)):
+		why = ", those of one of its files"
+	case recorded > 0 && lost == 0:
+		why = fmt.Sprintf(", which are all that %s records", filepath.Base(r.record.path))
+	case 2*missing <= len(r.plan.Dests):
+		return nil
+	}
+	v.Part = fmt.Sprintf("a part of the source: %d of %s%s", len(r.plan.Dests)-missing, text.Count(len(r.plan.Dests), "tensor"), why)
+	v.Notes = append(v.Notes, "the conversion is "+v.Part)
+	return nil
 }
 
 // commonDType returns the dtype that all tensors seem to have been given, or Invalid if they seem to have kept theirs,

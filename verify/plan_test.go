@@ -32,7 +32,7 @@ func TestTargetOf(t *testing.T) {
 		if tt.layout != model.UnknownLayout {
 			found = &model.Model{Layout: tt.layout}
 		}
-		if got := targetOf(&tensor.Checkpoint{Format: tt.format}, found); got != tt.want {
+		if got := targetOf(&model.Model{}, &tensor.Checkpoint{Format: tt.format}, found); got != tt.want {
 			t.Errorf("%s, %s: %v, want %v", tt.format, tt.layout, got, tt.want)
 		}
 	}

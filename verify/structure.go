@@ -294,9 +294,10 @@ func otherSizes(got, want *model.Config) string {
 }
 
 // isAnother reports whether what was found is wholly another model, so that a list of its tensors would only repeat that: more than
-// half of the tensors that were expected are wrong, and no other name was found for one.
+// half of the tensors that were expected are wrong, no other name was found for one, and no more tensors fit than do not.
 func (c *structure) isAnother() bool {
-	return c.renaming == nil && 2*(c.count(isMissing)+c.count(isMisshapen)) > len(c.plan.Dests)
+	wrong, foreign := c.count(isMissing)+c.count(isMisshapen), c.count(isMisshapen)+c.count(isExtra)
+	return c.renaming == nil && 2*wrong > len(c.plan.Dests) && foreign >= len(c.plan.Dests)-wrong
 }
 
 // count counts the findings of a kind.

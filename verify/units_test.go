@@ -181,7 +181,8 @@ func TestCheckStructureEmbeddedByHead(t *testing.T) {
 	}
 }
 
-// What was found is another model if more than half of its tensors are missing or of other shapes, and none has another name.
+// What was found is another model if more than half of its tensors are missing or of other shapes, none has another name, and no more fit than do not:
+// not if it is a part of the model.
 func TestIsAnother(t *testing.T) {
 	for _, tt := range []struct {
 		wrong   []structureKind
@@ -190,6 +191,7 @@ func TestIsAnother(t *testing.T) {
 	}{
 		{nil, false, false}, {[]structureKind{isMissing, isMisshapen}, false, false}, {[]structureKind{isMissing, isMisshapen, isMissing}, false, true},
 		{[]structureKind{isMissing, isMisshapen, isMissing}, true, false}, {[]structureKind{isMissing, isExtra, isMistyped, isMissing}, false, false},
+		{[]structureKind{isMissing, isMissing, isMissing}, false, false}, {[]structureKind{isMissing, isMissing, isMissing, isMissing}, false, true}, {[]structureKind{isMissing, isMissing, isMissing, isExtra}, false, true},
 	} {
 		c := &structure{plan: &convert.Plan{}}
 		c.plan.Dests = make([]moves.Dest, 4)

@@ -49,6 +49,10 @@ type Verdict struct {
 	// conversion.json of the converted checkpoint; "" if there is none or Options has it.
 	MissingAdapter string `json:"-"`
 
+	// Part says that Converted is a part of the source, and why it lacks the rest, which is all that is wrong with its tensors; "" if it is not so.
+	// It is among Notes.
+	Part string `json:"-"`
+
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
 
 	partly      bool   // Adapter lacks tensors of some of its target modules, which stay as in the base

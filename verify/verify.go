@@ -319,6 +319,9 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		}
 	}
 	notePlan(r)
+	if err := notePart(r); err != nil {
+		return err
+	}
 	if err := r.checkDirectory(ctx); err != nil {
 		return err
 	}

@@ -81,6 +81,8 @@ func TestVerdictHeadline(t *testing.T) {
 		{"a quantised copy that lacks tensors", verify.Verdict{Structure: &three, Weights: weights(failed(0), 0, 0, 0), Quantized: quantised(0)}, false, "Not the same model", page.Wrong, "A quantised copy, with 3 failures in the structure."},
 		{"a quantised copy, and a check that fails without findings", verify.Verdict{Structure: &verify.Section{}, Quantized: quantised(0)}, false, "Not the same model", page.Wrong, "A quantised copy, with 1 failure in the structure."},
 		{"missing tensors", verify.Verdict{Structure: &three, Weights: weights(failed(0), 0, 0, 0)}, false, "Not the same model", page.Wrong, "3 failures in the structure."},
+		{"a part", verify.Verdict{Structure: &three, Weights: weights(failed(0), 0, 0, 0), Part: "a part of the source: 2 of 5 tensors"}, false, "Not the same model", page.Wrong,
+			"A part of the source: 2 of 5 tensors. 3 failures in the structure."},
 		{"logits and weights", verify.Verdict{Weights: weights(failed(2), 0, 0, 0), Logits: faulty}, false, "Not the same model", page.Wrong, "3 failures in the weights and logits."},
 		{"logits that weights explain", verify.Verdict{Weights: weights(failed(2), 0, 0, 0), Logits: caused}, false, "Not the same model", page.Wrong, "2 failures in the weights."},
 		{"nothing proven", verify.Verdict{Unproven: "the recording is not finite", Logits: faulty}, false, "Not proven: the recording is not finite", page.Open, "No check found that the checkpoints differ."},

@@ -19,6 +19,9 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 	if v.Unproven != "" {
 		return unprovenLead(v)
 	}
+	if !v.Same && v.Part != "" {
+		return strings.ToUpper(v.Part[:1]) + text.Printable(v.Part[1:]) + ". " + failuresLead(v, checks)
+	}
 	if !v.Same {
 		return failuresLead(v, checks)
 	}
