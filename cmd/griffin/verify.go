@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -213,6 +215,12 @@ func hintVerdict(c *cli.Context, v *verify.Verdict) {
 	var hints []string
 	if v.MissingAdapter != "" && !v.Same {
 		hints = append(hints, fmt.Sprintf("hint: --adapter DIR merges the adapter (%s) into the source before comparing", text.Printable(v.MissingAdapter)))
+	}
+	switch {
+	case v.Converted != nil && !v.Structure.OK && formats.IsShard(path.Base(v.Converted.Path)):
+		hints = append(hints, "hint: the conversion is one of several files of a checkpoint: give the directory that holds them")
+	case v.Part != "":
+		hints = append(hints, "hint: griffin diff --only PATTERN compares the tensors that match the pattern, and asks for no others")
 	}
 	for _, l := range v.Logits {
 		for _, f := range l.Faults {
