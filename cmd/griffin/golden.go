@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -243,7 +244,8 @@ func printRecording(w io.Writer, r *golden.Recording) error {
 }
 
 func captureScript(c *cli.Context) error {
-	if err := refuseBeside(c, "capture-script", "it prints a script", "json"); err != nil {
+	others := slices.DeleteFunc(c.LocalFlagNames(), func(name string) bool { return slices.Contains([]string{"capture-script", "progress", "q"}, name) })
+	if err := refuseBeside(c, "capture-script", "it only prints a script, which can be redirected to a file", others...); err != nil {
 		return err
 	}
 	if c.NArg() != 0 {
