@@ -138,9 +138,9 @@ func (g *generator) readPrompt(ctx context.Context) error {
 			return err
 		}
 	}
-	var r io.Reader = text
+	var r io.Reader = &utf8Reader{r: text, name: cmp.Or(g.c.String("prompt-file"), "--prompt")}
 	if g.c.Bool("chat") {
-		if r, err = g.turn(text); err != nil {
+		if r, err = g.turn(r); err != nil {
 			return err
 		}
 	}

@@ -268,7 +268,7 @@ func (p *scoring) text(path string) (err error) {
 	if p.tokenizer, p.path, err = openTokenizer(p.c, p.models...); err != nil {
 		return err
 	}
-	in, total := p.c.App.Reader, int64(0)
+	in, name, total := p.c.App.Reader, "standard input", int64(0)
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
@@ -278,7 +278,7 @@ func (p *scoring) text(path string) (err error) {
 		if info, err := f.Stat(); err == nil {
 			total = info.Size()
 		}
-		in = f
+		in, name = f, path
 	}
 	begin := p.tokenizer.Begin()
 	p.out.Rows, p.out.Added = 1, []string{p.tokenizer.Piece(begin)}
@@ -287,7 +287,7 @@ func (p *scoring) text(path string) (err error) {
 	}
 	bar := terminal.NewProgress(p.c.App.ErrWriter, "scoring", total)
 	defer bar.Done()
-	err = p.tokenizer.EncodeReader(io.TeeReader(in, counter(bar.Add)), func(tokens []int32) error { return p.scorer.Add(p.c.Context, tokens) })
+	err = p.tokenizer.EncodeReader(io.TeeReader(&utf8Reader{r: in, name: name}, counter(bar.Add)), func(tokens []int32) error { return p.scorer.Add(p.c.Context, tokens) })
 	if err != nil {
 		return err
 	}

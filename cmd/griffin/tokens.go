@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -66,6 +68,27 @@ func checkTokens(path string, t *golden.Tokens, m *runtime.Model) error {
 	}
 	return usagef("--tokens %s: %s is %d, outside the vocabulary of %d", path, place, t.IDs[i], m.Config.VocabSize).
 		advise("give tokens of this model; a fixture of another model has that model's")
+}
+
+// utf8Reader reads a text, and returns a *tensor.FormatError for what is not UTF-8. A tokenizer would replace it by U+FFFD, as for a file that is no text.
+type utf8Reader struct {
+	r    io.Reader
+	name string
+	rest []byte // the beginning of a character, at offset
+	at   int64
+}
+
+func (u *utf8Reader) Read(p []byte) (int, error) {
+	n, err := u.r.Read(p)
+	u.rest = append(u.rest, p[:n]...)
+	for len(u.rest) > 0 && (err == io.EOF || utf8.FullRune(u.rest)) {
+		r, size := utf8.DecodeRune(u.rest)
+		if r == utf8.RuneError && size == 1 {
+			return 0, tensor.Bad("is not a text in UTF-8").In(u.name).At(u.at).Advise("give a text file; iconv converts one of another encoding")
+		}
+		u.rest, u.at = u.rest[size:], u.at+int64(size)
+	}
+	return n, err
 }
 
 // tokenList parses numbers with commas between them. Anything else is the name of a file.
