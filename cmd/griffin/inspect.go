@@ -73,7 +73,7 @@ func runInspect(c *cli.Context) error {
 	case c.IsSet("out") && !c.IsSet("dump"):
 		return usagef("--out needs --dump").advise("add --dump NAME")
 	}
-	if err := refuseBeside(c, "dump", "it writes one tensor as .npy", "json", "stats", "report", "digest", "tree", "all"); err != nil {
+	if err := refuseBeside(c, "dump", "it writes one tensor as .npy", "json", "model", "stats", "report", "digest", "tree", "all"); err != nil {
 		return err
 	}
 	for _, flag := range []string{"report", "out"} {

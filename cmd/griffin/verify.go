@@ -77,7 +77,7 @@ func runVerify(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("explain-runtime") {
-		if err := refuseBeside(c, "explain-runtime", "it only prints what runtimes compute with one checkpoint", "golden", "semantics", "report", "card", "digest", "adapter", "weights-only"); err != nil {
+		if err := refuseBeside(c, "explain-runtime", "it only prints what runtimes compute with one checkpoint", "golden", "semantics", "report", "card", "digest", "adapter", "partial-adapter", "weights-only"); err != nil {
 			return err
 		}
 		return explainRuntime(c)
