@@ -63,7 +63,8 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 	}
 	window := c.source.Window()
 	if c.converted != nil {
-		if !bothOriginal && r.copy == nil { // runtimes that run quantised copies round otherwise
+		isOther := r.verdict.another || len(r.convertedModel.Config.BlockTypes) != len(r.plan.Config.BlockTypes) // how runtimes run it is beside the point
+		if !bothOriginal && r.copy == nil && !isOther {                                                          // runtimes that run quantised copies round otherwise
 			if r.verdict.Runtime, err = c.compareRuntimes(ctx); err != nil && ctx.Err() == nil {
 				return c.skipConverted(err)
 			} else if err != nil {
