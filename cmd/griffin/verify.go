@@ -214,7 +214,7 @@ func givenFlag(c *cli.Context, setting, value string) string {
 func hintVerdict(c *cli.Context, v *verify.Verdict) {
 	var hints []string
 	if v.MissingAdapter != "" && !v.Same {
-		hints = append(hints, fmt.Sprintf("hint: --adapter DIR merges the adapter (%s) into the source before comparing", text.Printable(v.MissingAdapter)))
+		hints = append(hints, fmt.Sprintf("hint: if the source is the model before the adapter (%s) was merged, --adapter DIR merges it before comparing", text.Printable(v.MissingAdapter)))
 	}
 	switch {
 	case v.Converted != nil && !v.Structure.OK && formats.IsShard(path.Base(v.Converted.Path)):
