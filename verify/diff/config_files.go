@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/verify/internal/beside"
 )
 
@@ -17,7 +18,7 @@ import (
 func (d configs) compareExistence() {
 	has := [2]bool{hasConfig(d.a.checkpoint), hasConfig(d.b.checkpoint)}
 	for i, s := range []*side{d.a, d.b} {
-		if has[i] || !has[1-i] {
+		if has[i] || !has[1-i] || s.checkpoint.Format == peft.Format { // which needs none
 			continue
 		}
 		letter := string(rune('A' + i))

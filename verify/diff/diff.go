@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -87,6 +88,9 @@ func (d *differ) run(ctx context.Context, a, b *tensor.Checkpoint) (*Result, err
 		d.stored[i] = len(c.Tensors())
 		for _, note := range c.Notes {
 			d.note("%c: %s", 'A'+i, note)
+		}
+		if c.Format == peft.Format && a.Format != b.Format {
+			d.note("%c is an adapter of PEFT, and not a model: to compare what it makes of its base, merge it into the base with griffin convert first", 'A'+i)
 		}
 	}
 	leftA, leftB := a.LeftOut, b.LeftOut
