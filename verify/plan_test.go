@@ -146,6 +146,35 @@ func TestLeftOutNotes(t *testing.T) {
 	}
 }
 
+// The verdict names the tensors of either checkpoint that were not read, each once.
+func TestUnread(t *testing.T) {
+	const dir = "../testdata/micro-griffin/hf"
+	open := func(unread ...string) *tensor.Checkpoint {
+		c, err := formats.Open(dir, formats.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.LeaveOut("tensors that cannot be read", unread)
+		return c
+	}
+	for _, tt := range []struct {
+		source, converted []string
+		want              string
+	}{
+		{nil, nil, "the same model"},
+		{[]string{"mask"}, nil, "the same model, without mask, which was not read"},
+		{nil, []string{"mask"}, "the same model, without mask, which was not read"},
+		{[]string{"mask"}, []string{"mask"}, "the same model, without mask, which was not read"},
+		{[]string{"mask", "b"}, []string{"a", "mask"}, "the same model, without 3 tensors, which were not read"},
+	} {
+		v, err := Verify(t.Context(), open(tt.source...), open(tt.converted...), Options{})
+		if err != nil || v.Verdict != tt.want {
+			t.Errorf("%v, %v: %v %v, want %q", tt.source, tt.converted, v, err, tt.want)
+		}
+	}
+}
+
 // A directory was written to match the runtimes that its conversion.json records. Without such a record it was transformers 5.
 func TestRecordedMatch(t *testing.T) {
 	for _, match := range []convert.Runtimes{convert.Transformers5, convert.MLX, convert.Transformers5 | convert.MLX} {

@@ -133,7 +133,7 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 }
 
 // basis says what of the source was compared, if it is not the only model in it, whole and as it is: ", named ema_params in the source, with the adapter
-// tuned merged, without score.weight of the source".
+// tuned merged, without score.weight of the source, without mask, which was not read".
 func basis(v *Verdict, count func(n int64, noun string) string) string {
 	of, side := "", "source"
 	if v.Converted == nil {
@@ -153,6 +153,11 @@ func basis(v *Verdict, count func(n int64, noun string) string) string {
 		of += ", without " + tensor.QuoteName(v.LeftOut[0]) + " of the source"
 	} else if n := len(v.LeftOut); n > 0 {
 		of += ", without " + count(int64(n), "tensor") + " of the source"
+	}
+	if len(v.Unread) == 1 {
+		of += ", without " + tensor.QuoteName(v.Unread[0]) + ", which was not read"
+	} else if n := len(v.Unread); n > 0 {
+		of += ", without " + count(int64(n), "tensor") + ", which were not read"
 	}
 	if v.ignoredHead != "" {
 		of += ", but for " + tensor.QuoteName(v.ignoredHead) + ", which the original implementation does not compute"

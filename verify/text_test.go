@@ -334,6 +334,8 @@ func TestAnswer(t *testing.T) {
 		{Verdict{Same: true, Converted: &Subject{}, Model: "ema", Adapter: "runs/tuned/", Weights: &WeightsSection{Rounded: 3, RoundedTo: "float16"}}, "the same model, named ema in the source, with the adapter tuned merged, rounded to float16"},
 		{Verdict{Same: true, Converted: &Subject{}, LeftOut: []string{"score.weight"}}, "the same model, without score.weight of the source"},
 		{Verdict{Same: true, Converted: &Subject{}, LeftOut: []string{"a", "b"}}, "the same model, without 2 tensors of the source"},
+		{Verdict{Same: true, Converted: &Subject{}, Unread: []string{"mask"}}, "the same model, without mask, which was not read"},
+		{Verdict{Same: true, Unread: []string{"mask", "other"}}, "the model that was recorded, without 2 tensors, which were not read"},
 		{Verdict{Same: true, Converted: &Subject{}, LeftOut: []string{"a\x1b[31m"}}, `the same model, without "a\x1b[31m" of the source`},
 		{Verdict{Same: true, Converted: &Subject{}, Adapter: "runs/adapter"}, "the same model, with the adapter merged"},
 		{Verdict{Same: true, Model: ".", Adapter: "tuned", dequantized: true}, "the model that was recorded, the one at the top level of the checkpoint, with the adapter tuned merged, run dequantised"},

@@ -27,6 +27,7 @@ type Verdict struct {
 	Adapter   string   `json:"adapter,omitempty"`   // path of the adapter that was merged into the source
 	Model     string   `json:"model,omitempty"`     // which of several models in the source, as model.Options.Name; "" for the only one
 	LeftOut   []string `json:"left_out,omitempty"`  // tensors among the source's parameters or beside them that are not the family's, and not in the conversion
+	Unread    []string `json:"unread,omitempty"`    // tensors of either checkpoint that were not read, such as sparse ones
 	Golden    string   `json:"golden,omitempty"`    // path of the fixture
 
 	Settings *Settings `json:"settings,omitempty"` // of the source

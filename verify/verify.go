@@ -232,8 +232,11 @@ func planConversion(r *run) (err error) {
 	return nil
 }
 
-// noteFormat notes what was found while a checkpoint was opened, such as another one in its directory.
+// noteFormat notes what was found while a checkpoint was opened, such as another one in its directory, and what was not read.
 func (r *run) noteFormat(which string, c *tensor.Checkpoint) {
+	r.verdict.Unread = append(r.verdict.Unread, c.LeftOut...)
+	slices.Sort(r.verdict.Unread)
+	r.verdict.Unread = slices.Compact(r.verdict.Unread)
 	for _, note := range c.Notes {
 		r.verdict.Notes = append(r.verdict.Notes, "the "+which+": "+note)
 	}
