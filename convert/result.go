@@ -16,8 +16,9 @@ import (
 // Result describes what a conversion did, or with Options.DryRun would do.
 type Result struct {
 	Source       string                        `json:"source"`
-	Format       string                        `json:"format"` // of the source
-	Layout       string                        `json:"layout"` // of the source
+	Step         string                        `json:"step,omitempty"` // of a training run, if one was selected or found in the directory Source
+	Format       string                        `json:"format"`         // of the source
+	Layout       string                        `json:"layout"`         // of the source
 	Destination  string                        `json:"destination"`
 	To           string                        `json:"to"`            // the target: "hf", "torch", "orbax", "safetensors"
 	OutputFormat string                        `json:"output_format"` // of the destination
@@ -67,7 +68,7 @@ type ResultTensor struct {
 // describe returns the result as far as it is known before anything is written.
 func (c *conversion) describe(dst string) *Result {
 	src := c.checkpoint
-	r := &Result{Source: src.Path, Format: src.Format, Layout: c.from.String(), Destination: storage.WithoutQuery(dst),
+	r := &Result{Source: src.Path, Step: src.Step(), Format: src.Format, Layout: c.from.String(), Destination: storage.WithoutQuery(dst),
 		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: c.to.String(),
 		DryRun: c.options.DryRun, DType: c.dtype.String(), Settings: c.settings, Recorded: c.recorded, HF: c.form, Shards: c.output.shards(), Files: c.output.files()}
 	if c.plan != nil {

@@ -286,8 +286,8 @@ func OpenStep(source fs.FS, dir string, s Step, options Options) (*Checkpoint, e
 	if err != nil {
 		return nil, err
 	}
-	if s.Number >= 0 && !slices.ContainsFunc(ckpt.Details, func(d Detail) bool { return d.Key == "step" }) {
-		ckpt.Describe("step", strconv.FormatInt(s.Number, 10))
+	if s.Number >= 0 && ckpt.Step() == "" {
+		ckpt.Describe(tensor.StepKey, strconv.FormatInt(s.Number, 10))
 	}
 	if !storage.IsFile(source, ckpt.Beside(hfconfig.Name)) && hasFile(source, dir, hfconfig.Name) {
 		ckpt.Documents = dir

@@ -126,7 +126,9 @@ func stepOf(c *candidate, number int64, note string) *candidate {
 		if err != nil {
 			return nil, err
 		}
-		ckpt.Describe("step", strconv.FormatInt(number, 10))
+		if ckpt.Step() == "" { // DeepSpeed has it below that of a Trainer
+			ckpt.Describe(tensor.StepKey, strconv.FormatInt(number, 10))
+		}
 		if note != "" {
 			ckpt.Notes = append(ckpt.Notes, note)
 		}

@@ -71,6 +71,7 @@ type GoldenFacts struct {
 	Flags          map[string]string     `json:"flags,omitempty"` // of the backend's precision
 	Semantics      string                `json:"semantics"`
 	ModelDigest    string                `json:"model_digest,omitempty"` // of the model that was recorded
+	Step           string                `json:"step,omitempty"`         // of the training run that it is of
 	Batch          int                   `json:"batch"`
 	Length         int                   `json:"length"`
 	Packed         bool                  `json:"packed"`
@@ -209,7 +210,7 @@ func describeFixture(ctx context.Context, path string, a digest.Algorithms) (*Go
 	}
 	m := g.Meta
 	return &GoldenFacts{Path: path, Sum: sum, Bytes: size, Implementation: m.Implementation, Versions: m.Versions, DType: m.DType,
-		Backend: m.Backend, Flags: m.Flags, Semantics: m.Semantics.String(), ModelDigest: m.ModelDigest,
+		Backend: m.Backend, Flags: m.Flags, Semantics: m.Semantics.String(), ModelDigest: m.ModelDigest, Step: m.Step,
 		Batch: g.Passes[0].Batch, Length: g.Passes[0].Length, Packed: g.Pass("packed") != nil, DecodeStart: m.DecodeStart}, nil
 }
 

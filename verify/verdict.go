@@ -95,8 +95,9 @@ func WindowNote(v *Verdict) *runtime.Window {
 // Subject is a checkpoint that was verified.
 type Subject struct {
 	Path   string `json:"path"`
-	Format string `json:"format"` // of the container: "torch-zip", "safetensors", …
-	Layout string `json:"layout"` // "flax", "torch" or "huggingface"
+	Step   string `json:"step,omitempty"` // of a training run, if one was selected or found in the directory Path
+	Format string `json:"format"`         // of the container: "torch-zip", "safetensors", …
+	Layout string `json:"layout"`         // "flax", "torch" or "huggingface"
 	Prefix string `json:"prefix,omitempty"`
 }
 

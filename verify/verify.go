@@ -232,11 +232,14 @@ func planConversion(r *run) (err error) {
 	return nil
 }
 
-// noteFormat notes what was found while a checkpoint was opened, such as another one in its directory, and what was not read.
+// noteFormat notes what was found while a checkpoint was opened, such as another one in its directory, its step, and what was not read.
 func (r *run) noteFormat(which string, c *tensor.Checkpoint) {
 	r.verdict.Unread = append(r.verdict.Unread, c.LeftOut...)
 	slices.Sort(r.verdict.Unread)
 	r.verdict.Unread = slices.Compact(r.verdict.Unread)
+	if step := c.Step(); step != "" {
+		r.verdict.Notes = append(r.verdict.Notes, "the "+which+" is step "+step)
+	}
 	for _, note := range c.Notes {
 		r.verdict.Notes = append(r.verdict.Notes, "the "+which+": "+note)
 	}
@@ -274,7 +277,7 @@ func modelName(r *run) (string, error) {
 }
 
 func subject(c *tensor.Checkpoint, layout model.Layout, prefix string) *Subject {
-	return &Subject{Path: c.Path, Format: c.Format, Layout: layout.String(), Prefix: prefix}
+	return &Subject{Path: c.Path, Step: c.Step(), Format: c.Format, Layout: layout.String(), Prefix: prefix}
 }
 
 // checkConversion makes the checks that do not run the models.

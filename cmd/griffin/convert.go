@@ -223,7 +223,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	} else {
 		out.printf("%s -> %s\n", text.Printable(r.Source), text.Printable(r.Destination))
 	}
-	fact("source", "%s", inLayout(r.Format, r.Layout))
+	fact("source", "%s", ofStep(r.Step, inLayout(r.Format, r.Layout)))
 	weights := fmt.Sprintf("%s, %s, %s, %s", text.Count(int64(r.Tensors.Len()), "tensor"), text.Count(r.Parameters, "parameter"), r.DType, size(r.Bytes))
 	if r.Shards > 0 {
 		weights += " in " + text.Count(int64(r.Shards), "file")
@@ -331,6 +331,14 @@ func misnamed(r *convert.Result) string {
 		return "the destination is a directory in spite of its name; --to safetensors writes the tensors to a safetensors file"
 	}
 	return ""
+}
+
+// ofStep puts the step of a training run, if there is one, before what else is said of a checkpoint.
+func ofStep(step, rest string) string {
+	if step == "" {
+		return rest
+	}
+	return "step " + step + ", " + rest
 }
 
 // inLayout names a format and the layout of a model, if it is known.

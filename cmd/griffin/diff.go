@@ -228,7 +228,7 @@ func openWithoutChoice(path string, o formats.Options, why error) (*tensor.Check
 		return nil, why
 	}
 	for _, d := range ckpt.Details {
-		if d.Key == "step" || d.Key == "weights" {
+		if d.Key == tensor.StepKey || d.Key == "weights" {
 			ckpt.Close()
 			return nil, why
 		}

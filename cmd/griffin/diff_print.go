@@ -115,11 +115,7 @@ func upTo(g *diff.Group) string {
 }
 
 func printSide(b *strings.Builder, letter string, s *diff.Side) {
-	parts := []string{s.InLayout()}
-	if s.Step != "" {
-		parts = []string{"step " + text.Printable(s.Step), s.InLayout()}
-	}
-	parts = append(parts, s.CountTensors(), text.Count(s.Parameters, "parameter"), size(s.Bytes))
+	parts := []string{ofStep(text.Printable(s.Step), s.InLayout()), s.CountTensors(), text.Count(s.Parameters, "parameter"), size(s.Bytes)}
 	if s.Quantized != "" {
 		parts = append(parts, "quantised: "+text.Printable(s.Quantized))
 	}

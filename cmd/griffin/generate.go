@@ -72,6 +72,7 @@ type generation struct {
 	Seed            *uint64  `json:"seed,omitempty"` // if tokens were drawn
 	Semantics       string   `json:"semantics"`
 	Arithmetic      string   `json:"arithmetic"`
+	Step            string   `json:"step,omitempty"`      // of a training run, if one was selected or found in the directory
 	Quantized       string   `json:"quantized,omitempty"` // what a quantised copy is, which is run dequantised
 	StateTokens     int      `json:"state_tokens"`        // tokens of the whole text, with those of --state-in
 }
@@ -99,7 +100,7 @@ func runGenerate(c *cli.Context) error {
 	if err := m.CheckHead(c.Context); err != nil {
 		return err
 	}
-	g := &generator{c: c, model: m, options: options, out: generation{Added: []string{}, Quantized: quantizedText(m)}}
+	g := &generator{c: c, model: m, options: options, out: generation{Added: []string{}, Step: m.Checkpoint.Step(), Quantized: quantizedText(m)}}
 	if g.reference, err = referenceModel(c, m, precision); err != nil {
 		return err
 	}

@@ -285,7 +285,7 @@ func (g *generator) report(r *generate.Result) error {
 		}
 		line += fmt.Sprintf(", %s tokens per second", rate)
 	}
-	line += fmt.Sprintf(" (%s semantics, %s)", o.Semantics, o.Arithmetic)
+	line += fmt.Sprintf(" (%s, %s)", ofStep(o.Step, o.Semantics+" semantics"), o.Arithmetic)
 	_, err := fmt.Fprintln(notes(g.c), line)
 	return err
 }

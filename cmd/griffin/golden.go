@@ -185,7 +185,7 @@ func record(ctx context.Context, m *runtime.Model, t *golden.Tokens, run runOpti
 	if err := m.CheckHead(ctx); err != nil {
 		return nil, err
 	}
-	o.DigestLength, o.Source = m.DigestLength(run.digest), m.Checkpoint.Source
+	o.DigestLength, o.Source, o.Step = m.DigestLength(run.digest), m.Checkpoint.Source, m.Checkpoint.Step()
 	if o.DecodeFrom > 0 {
 		return recordDecoding(ctx, m, t, run, o, stderr)
 	}
@@ -239,7 +239,7 @@ func printRecording(w io.Writer, r *golden.Recording) error {
 		fmt.Fprintf(w, "a quantised copy, run dequantised: %s\n", r.Quantized)
 	}
 	_, err := fmt.Fprintf(w, "%s: %s of %s%s in %s, %s semantics (%s, %s)\nmodel %s\n", r.Path,
-		text.Count(int64(r.Batch), "row"), text.Count(int64(r.Length), "token"), more, r.Arithmetic, r.Semantics, text.Count(int64(r.Tensors), "tensor"), size(r.Bytes), r.ModelDigest)
+		text.Count(int64(r.Batch), "row"), text.Count(int64(r.Length), "token"), more, r.Arithmetic, r.Semantics, text.Count(int64(r.Tensors), "tensor"), size(r.Bytes), ofStep(r.Step, r.ModelDigest))
 	return err
 }
 

@@ -75,6 +75,7 @@ type score struct {
 
 type scoredCheckpoint struct {
 	Path       string  `json:"path"`
+	Step       string  `json:"step,omitempty"`      // of a training run, if one was selected or found in the directory Path
 	Quantized  string  `json:"quantized,omitempty"` // what a quantised copy is, which is run dequantised
 	Semantics  string  `json:"semantics"`
 	NLL        float64 `json:"nll"`
@@ -243,7 +244,7 @@ func (p *scoring) open(precision reference.Precision) (err error) {
 			r, weights = m.Digested(r.Semantics, r.Arithmetic, digest.Default)
 		}
 		p.weights, models = append(p.weights, weights), append(models, r)
-		x := scoredCheckpoint{Path: path, Quantized: quantizedText(m), Semantics: r.Semantics.String(), OwnSettings: kept}
+		x := scoredCheckpoint{Path: path, Step: m.Checkpoint.Step(), Quantized: quantizedText(m), Semantics: r.Semantics.String(), OwnSettings: kept}
 		if r.Semantics == reference.Original {
 			x.BeyondOriginal = model.BeyondOriginal(m.Found, &m.Original)
 		}
@@ -379,7 +380,7 @@ func (p *scoring) writePage(r *perplexity.Result) error {
 			return err
 		}
 		x := p.out.Checkpoints[i]
-		s.Models = append(s.Models, report.ScoredModel{Path: x.Path, Format: m.Checkpoint.Format + ", " + m.Found.Layout.String() + " layout", Digest: sum, Quantized: x.Quantized, Semantics: x.Semantics, OwnSettings: x.OwnSettings.String()})
+		s.Models = append(s.Models, report.ScoredModel{Path: x.Path, Step: x.Step, Format: m.Checkpoint.Format + ", " + m.Found.Layout.String() + " layout", Digest: sum, Quantized: x.Quantized, Semantics: x.Semantics, OwnSettings: x.OwnSettings.String()})
 		full := 0
 		if as, err := reference.ParseSemantics(x.Semantics); err == nil && m.Config.Has(model.Attention) {
 			full = as.WindowFull(int(m.ConfigUnder(as).AttentionWindow))
@@ -420,7 +421,7 @@ func printScore(w io.Writer, o *score) error {
 		if x.BeyondOriginal != nil {
 			fmt.Fprintf(w, "%s: the original implementation does not compute the model: %s\n", x.Path, strings.Join(x.BeyondOriginal, "; "))
 		}
-		fmt.Fprintf(w, "%s: %.6f nats a token, perplexity %.6g (%s semantics, %s)\n", x.Path, x.NLL, x.Perplexity, x.Semantics, o.Arithmetic)
+		fmt.Fprintf(w, "%s: %.6f nats a token, perplexity %.6g (%s, %s)\n", x.Path, x.NLL, x.Perplexity, ofStep(x.Step, x.Semantics+" semantics"), o.Arithmetic)
 	}
 	if o.Comparison == nil {
 		return nil

@@ -35,7 +35,7 @@ func formatOf(items []*contents) string {
 func (d *directory) describe(ckpt *tensor.Checkpoint, sel *selection, items []*contents) {
 	ckpt.Notes = append(ckpt.Notes, sel.notes...)
 	if sel.step != nil {
-		ckpt.Describe("step", strconv.FormatInt(sel.step.number, 10))
+		ckpt.Describe(tensor.StepKey, strconv.FormatInt(sel.step.number, 10))
 		if len(sel.steps) > 1 {
 			ckpt.Describe("steps", names(sel.steps, func(s step) string { return s.name }))
 		}

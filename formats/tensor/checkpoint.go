@@ -105,6 +105,19 @@ func (c *Checkpoint) Describe(key, value string) {
 	c.Details = append(c.Details, Detail{key, value})
 }
 
+// Step returns the step of a training run that was selected, or found, in the directory that was opened; "" for none.
+func (c *Checkpoint) Step() string {
+	for _, d := range c.Details {
+		if d.Key == StepKey {
+			return d.Value
+		}
+	}
+	return ""
+}
+
+// StepKey is the key of the Detail that Step returns.
+const StepKey = "step"
+
 // The key of the Detail that says of what a container keeps checksums, which every package of a format adds,
 // and its value for none.
 const (

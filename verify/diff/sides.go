@@ -212,12 +212,7 @@ func (s *side) fullName(key string, layout model.Layout, o *operand) string {
 
 // describe returns the part of the result about the side, without the counts.
 func (s *side) describe() Side {
-	out := Side{Path: s.checkpoint.Path, Format: s.checkpoint.Format, Prefix: s.prefix}
-	for _, d := range s.checkpoint.Details {
-		if d.Key == "step" {
-			out.Step = d.Value
-		}
-	}
+	out := Side{Path: s.checkpoint.Path, Format: s.checkpoint.Format, Step: s.checkpoint.Step(), Prefix: s.prefix}
 	if s.model == nil {
 		return out
 	}

@@ -22,6 +22,7 @@ type Meta struct {
 	Backend        string            // such as "cpu", "gpu NVIDIA H100", "tpu v4"; "" if not recorded
 	Flags          map[string]string // of the backend's precision, such as jax_default_matmul_precision
 	ModelDigest    string            // identifies the weights; "" if not recorded
+	Step           string            // of the training run that the model is of; "" if not recorded
 }
 
 // Implementation is what computed a fixture.
@@ -51,9 +52,9 @@ var precisions = map[string]reference.Precision{
 
 // parse reads the metadata of a fixture.
 func (m *Meta) parse(all map[string]string) (err error) {
-	*m = Meta{Implementation: Implementation(all["implementation"]), DType: all["dtype"], Backend: all["backend"], ModelDigest: all["model_digest"],
+	*m = Meta{Implementation: Implementation(all["implementation"]), DType: all["dtype"], Backend: all["backend"], ModelDigest: all["model_digest"], Step: all["step"],
 		Versions: map[string]string{}, Flags: maps.Clone(all)}
-	for _, key := range []string{"implementation", "dtype", "backend", "model_digest", "decode_start", "semantics"} {
+	for _, key := range []string{"implementation", "dtype", "backend", "model_digest", "step", "decode_start", "semantics"} {
 		delete(m.Flags, key)
 	}
 	for _, key := range versionKeys {

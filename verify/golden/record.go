@@ -29,7 +29,8 @@ type RecordOptions struct {
 	// can be computed from what they read; nil for none.
 	Digest       func(context.Context) (string, error)
 	DigestLength int
-	Source       fs.FS // of the weights, nil for none: it is an error if they change before the fixture is complete
+	Step         string // of the training run that the model is of, for the metadata; "" for none
+	Source       fs.FS  // of the weights, nil for none: it is an error if they change before the fixture is complete
 }
 
 // Recording describes the fixture that Record wrote.
@@ -41,6 +42,7 @@ type Recording struct {
 	Length      int    `json:"length"`
 	Packed      bool   `json:"packed"`
 	DecodeStart int    `json:"decode_start,omitempty"`
+	Step        string `json:"step,omitempty"`      // RecordOptions.Step
 	Quantized   string `json:"quantized,omitempty"` // what a quantised copy is, which was run dequantised
 	Semantics   string `json:"semantics"`
 	Arithmetic  string `json:"arithmetic"`
@@ -85,7 +87,7 @@ func Record(ctx context.Context, path string, m *reference.Model, t *Tokens, o R
 		return nil, err
 	}
 	return &Recording{Path: path, Bytes: size, Tensors: len(r.specs), Batch: t.Batch, Length: t.Length, Packed: t.Packed != nil,
-		DecodeStart: o.DecodeFrom, Semantics: m.Semantics.String(), Arithmetic: m.Arithmetic.Precision.String(), ModelDigest: r.digest}, nil
+		DecodeStart: o.DecodeFrom, Step: o.Step, Semantics: m.Semantics.String(), Arithmetic: m.Arithmetic.Precision.String(), ModelDigest: r.digest}, nil
 }
 
 // recorder writes one fixture.
@@ -112,6 +114,9 @@ func (r *recorder) metadata() map[string]string {
 	}
 	if r.digest != "" {
 		meta["model_digest"] = r.digest
+	}
+	if r.options.Step != "" {
+		meta["step"] = r.options.Step
 	}
 	if r.options.DecodeFrom > 0 {
 		meta["decode_start"] = strconv.Itoa(r.options.DecodeFrom)

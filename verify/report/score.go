@@ -34,6 +34,7 @@ type Score struct {
 // ScoredModel is a checkpoint that was scored.
 type ScoredModel struct {
 	Path      string
+	Step      string // of a training run; "" for none
 	Format    string
 	Digest    string // of the weights, as runtime.DigestOf has it
 	Quantized string // what a quantised copy is
@@ -78,7 +79,7 @@ func (g *scorePage) document(o Origin) *page.Document {
 			role = scoredRole(i)
 		}
 		subject := page.Subject{Role: role, Path: m.Path}
-		for _, f := range []page.Fact{{Name: "format", Value: m.Format}, {Name: "quantised", Value: m.Quantized}, {Name: "weights", Value: m.Digest, Code: true}, {Name: "its own settings", Value: m.OwnSettings}, {Name: "run with", Value: m.Semantics + " semantics, " + s.Arithmetic},
+		for _, f := range []page.Fact{{Name: "format", Value: m.Format}, {Name: "step", Value: m.Step}, {Name: "quantised", Value: m.Quantized}, {Name: "weights", Value: m.Digest, Code: true}, {Name: "its own settings", Value: m.OwnSettings}, {Name: "run with", Value: m.Semantics + " semantics, " + s.Arithmetic},
 			{Name: "score", Value: fmt.Sprintf("%.6f nats a token, perplexity %s", s.NLL[i], perplexityText(s.Perplexity(i)))}} {
 			if f.Value != "" {
 				subject.Facts = append(subject.Facts, f)

@@ -106,14 +106,21 @@ func (g *verdictPage) document(o Origin) *page.Document {
 		d.Subjects = slices.Insert(d.Subjects, 1, adapterSubject(v.Adapter, a))
 	}
 	if f := g.Golden; f != nil {
+		recorded := fmt.Sprintf("%s in %s", f.Implementation, f.DType)
+		if f.Step != "" {
+			recorded += ", of step " + f.Step
+		}
 		d.Subjects = append(d.Subjects, page.Subject{Role: "Golden fixture", Path: f.Path, Facts: []page.Fact{
-			{Name: "recorded by", Value: fmt.Sprintf("%s in %s", f.Implementation, f.DType)}, {Name: "digest", Value: f.Named(), Code: true}}})
+			{Name: "recorded by", Value: recorded}, {Name: "digest", Value: f.Named(), Code: true}}})
 	}
 	return d
 }
 
 func checkpointSubject(role string, f *verify.CheckpointFacts) page.Subject {
 	s := page.Subject{Role: role, Path: f.Path, Facts: []page.Fact{{Name: "format", Value: f.Format + ", " + f.Layout + " layout"}}}
+	if f.Step != "" {
+		s.Facts = append(s.Facts, page.Fact{Name: "step", Value: f.Step})
+	}
 	if f.Prefix != "" {
 		s.Facts = append(s.Facts, page.Fact{Name: "prefix", Value: f.Prefix, Code: true})
 	}

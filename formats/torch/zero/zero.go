@@ -69,6 +69,9 @@ func Open(source fs.FS, dir string, step int64, options Options) (*tensor.Checkp
 	}
 	c.Path, c.Source, c.Root = storage.Path(source, dir), source, dir
 	c.Notes = append(notes, c.Notes...)
+	if n := number(path.Base(files.dir)); n >= 0 && files.dir != dir {
+		c.Describe(tensor.StepKey, strconv.FormatInt(n, 10))
+	}
 	return c, nil
 }
 
