@@ -119,6 +119,9 @@ func TestChangesChart(t *testing.T) {
 	if c.X.Min != -2.5 || c.X.Max != 1.5 || len(c.X.Ticks) != 4 || c.X.Ticks[0].At != -2 || c.X.Ticks[3].At != 1 || c.X.Ticks[3].N != 3 {
 		t.Errorf("%+v", c.X)
 	}
+	if c.Y.Min >= 1 {
+		t.Errorf("a bar of one element has no height: %+v", c.Y)
+	}
 	want := []chart.Point{{X: -2, To: -1, Y: 3, Text: "2⁻² to 2⁻¹: 3 elements"}, {X: 0, To: 1, Y: 1, Text: "2⁰ to 2¹: 1 element"}}
 	if got := c.Series[0].Points; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%+v", got)

@@ -117,6 +117,7 @@ func changesChart(counts map[int]int64, title, caption, id string) *chart.Chart 
 	}
 	c := &chart.Chart{ID: "plot-changes-" + id, Title: title, Caption: caption, Y: chart.Logarithmic("elements", values),
 		X: chart.Axis{Label: "|b − a|", Min: float64(low) - 0.5, Max: float64(high) + 1.5}}
+	c.Y.Min = 0.5 // so that the bar of a single element has a height
 	bars := chart.Series{Class: chart.Main, Shape: chart.Bars}
 	for exponent := low; exponent <= high+1; exponent++ {
 		c.X.Ticks = append(c.X.Ticks, chart.Tick{At: float64(exponent), Label: "2" + chart.Superscript(exponent), N: exponent - low})
