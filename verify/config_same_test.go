@@ -45,7 +45,7 @@ func TestSameAsItself(t *testing.T) {
 			}
 			m.keeps = false
 			dir := m.write(t)
-			v, err := verifyFiles(t, dir, dir, Options{WeightsOnly: true})
+			v, err := verifyFiles(t, dir, dir, Options{})
 			if err != nil {
 				continue // the tensors do not have what config.json says
 			}
@@ -72,7 +72,7 @@ func TestSameAsItself(t *testing.T) {
 					t.Errorf("%s: %s: nothing says %q: %q", b.name, f.what, says, result.Notes)
 				}
 			}
-			if v, err := verifyFiles(t, dir, copied, Options{WeightsOnly: true}); err != nil || !v.Same {
+			if v, err := verifyFiles(t, dir, copied, Options{}); err != nil || !v.Same {
 				t.Errorf("%s: %s: its copy: %v, %v", b.name, f.what, err, v)
 			}
 		}
@@ -89,7 +89,7 @@ func TestSameAsItself(t *testing.T) {
 		t.Fatal(made, tuned, err)
 	}
 	for _, dir := range append(made, tuned...) {
-		if v, err := verifyFiles(t, dir, dir, Options{WeightsOnly: true}); err != nil || !v.Same {
+		if v, err := verifyFiles(t, dir, dir, Options{}); err != nil || !v.Same {
 			t.Errorf("%s: %v, %v", dir, v, err)
 		}
 	}
@@ -147,7 +147,7 @@ func TestDTypeOfTheSource(t *testing.T) {
 			maps.Copy(m.config, f)
 			return m
 		}
-		v, err := verifyFiles(t, made(tt.source).write(t), made(tt.copied).write(t), Options{WeightsOnly: true})
+		v, err := verifyFiles(t, made(tt.source).write(t), made(tt.copied).write(t), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

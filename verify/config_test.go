@@ -83,7 +83,7 @@ func TestConfigOfACopy(t *testing.T) {
 		source, copied := plain.clone(), plain.clone()
 		tt.source(source)
 		tt.copied(copied)
-		v, err := verifyFiles(t, source.write(t), copied.write(t), Options{WeightsOnly: true})
+		v, err := verifyFiles(t, source.write(t), copied.write(t), Options{})
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue

@@ -91,7 +91,11 @@ func (r *run) facts(ctx context.Context) (*Facts, error) {
 		}
 	}
 	if r.converted != nil {
-		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", unstatedSettings(r.plan, r.convertedModel, v.Config), v.Window, digestsOf(r, false), r.options.Digest); err != nil {
+		var unstated model.Settings
+		if !v.WeightsOnly {
+			unstated = unstatedSettings(r.plan, r.convertedModel, v.Config)
+		}
+		if f.Converted, err = describe(ctx, v.Converted, r.converted, "", unstated, v.Window, digestsOf(r, false), r.options.Digest); err != nil {
 			return nil, err
 		}
 	}

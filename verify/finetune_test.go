@@ -138,7 +138,7 @@ func TestOneOfSeveralModels(t *testing.T) {
 		m := plain.made.clone()
 		m.keeps = keeps
 		m.record["source"].(map[string]any)["prefix"] = "params."
-		return verifyFiles(t, b.source, m.write(t), Options{Settings: b.settings, WeightsOnly: true, Model: name})
+		return verifyFiles(t, b.source, m.write(t), Options{Settings: b.settings, Model: name})
 	}
 	var bad *tensor.FormatError
 	if _, err := judge("", false); !errors.As(err, &bad) || !strings.Contains(err.Error(), "2 models") {

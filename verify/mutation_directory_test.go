@@ -185,7 +185,7 @@ func TestNotedAgainstSource(t *testing.T) {
 			}
 			return nil
 		}
-		v, err := verifyFiles(t, from, copied.write(t), Options{WeightsOnly: true})
+		v, err := verifyFiles(t, from, copied.write(t), Options{})
 		if err != nil || !v.Same {
 			t.Fatalf("%s: %v, %q", tt.name, err, named(v))
 		}

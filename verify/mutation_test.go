@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "rewrite the generated documents")
 // judge verifies the directory against its source.
 func (m *made) judge(t testing.TB) (*Verdict, error) {
 	t.Helper()
-	return verifyFiles(t, m.base.source, m.write(t), Options{Settings: m.base.settings, WeightsOnly: true})
+	return verifyFiles(t, m.base.source, m.write(t), Options{Settings: m.base.settings})
 }
 
 // named lists what a verdict finds wrong, by the names of tensors, both of those that were renamed, and of fields.
@@ -117,7 +117,7 @@ func TestTransformersConversionsPass(t *testing.T) {
 			continue
 		}
 		hf := filepath.Join(b.source, "..", "..", "hf")
-		v, err := verifyFiles(t, b.source, hf, Options{Settings: b.settings, WeightsOnly: true})
+		v, err := verifyFiles(t, b.source, hf, Options{Settings: b.settings})
 		if err != nil || !v.Same {
 			t.Errorf("%s: %+v, %v", b.name, v, err)
 		}

@@ -180,7 +180,7 @@ func TestRecordedMatch(t *testing.T) {
 	for _, match := range []convert.Runtimes{convert.Transformers5, convert.MLX, convert.Transformers5 | convert.MLX} {
 		source, dir := conversionOf(t, convert.Options{To: convert.ToHF, MatchRuntime: match})
 		settings := cases.Open(t, "odd-griffin").Settings
-		v, err := verifyFiles(t, source, dir, Options{Settings: settings, WeightsOnly: true})
+		v, err := verifyFiles(t, source, dir, Options{Settings: settings})
 		if err != nil || !v.Same || len(findings(v)) > 0 {
 			t.Errorf("%v: %v, %v", match, err, findings(v))
 		}
@@ -199,7 +199,7 @@ func TestRecordedMatch(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, manifest.Name)); err != nil {
 			t.Fatal(err)
 		}
-		if v, err = verifyFiles(t, source, dir, Options{Settings: settings, WeightsOnly: true}); err != nil || !v.Same {
+		if v, err = verifyFiles(t, source, dir, Options{Settings: settings}); err != nil || !v.Same {
 			t.Errorf("%v, without a record: %v, %v", match, err, findings(v))
 		}
 	}

@@ -101,6 +101,9 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 	case !v.Same:
 		return "not " + of
 	}
+	if v.WeightsOnly {
+		of = "the same weights"
+	}
 	of += basis(v, count)
 	if w := v.Weights; w != nil && w.Rounded > 0 {
 		of += ", " + cmp.Or(w.DTypes, map[bool]string{false: "rounded to ", true: "as "}[w.Kept]+w.RoundedTo)
@@ -128,6 +131,9 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 	}
 	if v.Converted == nil && len(v.Logits) == 1 && len(v.Logits[0].Untold) > 0 { // all that it says is what the recording shows
 		of += " (" + strings.Join(v.Logits[0].Doubts(), "; ") + ")"
+	}
+	if v.WeightsOnly {
+		of += ", configuration and logits not compared"
 	}
 	return of
 }
@@ -275,7 +281,10 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 // repeated counts the failures that only repeat that the converted checkpoint is another model.
 func (v *Verdict) repeated() (n int) {
 	if v.another {
-		n = v.Structure.Findings.Len() + v.Config.Findings.Len()
+		n = v.Structure.Findings.Len()
+		if v.Config != nil {
+			n += v.Config.Findings.Len()
+		}
 	}
 	return n
 }

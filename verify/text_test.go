@@ -339,6 +339,8 @@ func TestAnswer(t *testing.T) {
 		{Verdict{Same: true, Converted: &Subject{}, LeftOut: []string{"a\x1b[31m"}}, `the same model, without "a\x1b[31m" of the source`},
 		{Verdict{Same: true, Converted: &Subject{}, Adapter: "runs/adapter"}, "the same model, with the adapter merged"},
 		{Verdict{Same: true, Model: ".", Adapter: "tuned", dequantized: true}, "the model that was recorded, the one at the top level of the checkpoint, with the adapter tuned merged, run dequantised"},
+		{Verdict{Same: true, WeightsOnly: true, Converted: &Subject{}, Weights: &WeightsSection{Rounded: 3, RoundedTo: "float16"}}, "the same weights, rounded to float16, configuration and logits not compared"},
+		{Verdict{WeightsOnly: true, Converted: &Subject{}}, "not the same model"},
 		{Verdict{Converted: &Subject{}, Adapter: "tuned", LeftOut: []string{"a"}}, "not the same model"},
 	} {
 		if got := tt.v.Answer(); got != tt.want {

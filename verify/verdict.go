@@ -30,6 +30,8 @@ type Verdict struct {
 	Unread    []string `json:"unread,omitempty"`    // tensors of either checkpoint that were not read, such as sparse ones
 	Golden    string   `json:"golden,omitempty"`    // path of the fixture
 
+	WeightsOnly bool `json:"weights_only,omitempty"` // only structure and weights were compared
+
 	Settings *Settings `json:"settings,omitempty"` // of the source
 	Given    []string  `json:"given,omitempty"`    // settings that only the caller states, and no file of a checkpoint: "attention window 8"
 

@@ -6,6 +6,7 @@ package verify
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io/fs"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ type Options struct {
 
 	Digest digest.Algorithms // of the digests in the verdict; 0 for digest.Default
 
-	WeightsOnly bool // do not compare with Golden
+	WeightsOnly bool // compare structure and weights alone: no configuration, settings, records, or what a model computes
 	Facts       bool // set Verdict.Facts; this reads weights and files that were not read otherwise
 
 	// Progress, if not nil, is called with the current stage and the bytes that are done of its total, never concurrently. The total is -1 if it is
@@ -59,18 +60,22 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 	o.Digest = cmp.Or(o.Digest, digest.Default)
 	var r *run
 	for trusted := trustConversion; r == nil || r.trust != trusted; trusted = nextTrust(r) {
-		r = &run{options: o, given: o.Settings, trust: trusted, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden, excuses: map[*logits.Fault]string{}, layers: map[*logits.Result]layerNames{}}}
+		r = &run{options: o, given: o.Settings, trust: trusted, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden, WeightsOnly: o.WeightsOnly, excuses: map[*logits.Fault]string{}, layers: map[*logits.Result]layerNames{}}}
 		if err := checkAll(ctx, r); err != nil {
 			return nil, err
 		}
 	}
 	addContradicted(r)
-	if converted != nil {
+	if converted != nil && !o.WeightsOnly {
 		r.verdict.Given = onlyGivenWindow(r)
 	}
 	doubtWindow(r)
 	noteMadeWith(r)
-	noteRecorded(r)
+	if o.WeightsOnly {
+		r.options.Settings = o.Settings // without those that were assumed
+	} else {
+		noteRecorded(r)
+	}
 	r.verdict.conclude(conversionStates(r))
 	if o.Facts {
 		var err error
@@ -104,6 +109,9 @@ func checkAll(ctx context.Context, r *run) (err error) {
 		}
 	} else if err := checkAlone(r); err != nil {
 		return err
+	}
+	if r.options.WeightsOnly {
+		return nil
 	}
 	if err := r.checkComputation(ctx); err != nil || r.converted != nil {
 		return err
@@ -171,9 +179,16 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	if reason := tensor.ReasonOf(notFound); reason == model.ReasonSeveralModels || reason == model.ReasonAdapter {
 		return notFound
 	}
-	r.takeRecorded()
+	if r.options.WeightsOnly {
+		assumeSettings(r)
+	} else {
+		r.takeRecorded()
+	}
 	if err := replaceGiven(ctx, r); err != nil {
 		return err
+	}
+	if r.options.WeightsOnly {
+		r.contradicted = nil
 	}
 	v := r.verdict
 	v.Source = subject(r.source, r.sourceModel.Layout, r.sourceModel.Prefix)
@@ -191,6 +206,28 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		v.Notes = append(v.Notes, "no model was found in the converted checkpoint: "+notFound.Error())
 	}
 	return planConversion(r)
+}
+
+// assumeSettings gives a source the settings that are neither stated nor given, where weights alone are compared. replaceGiven then takes those of
+// the conversion. Only the embedding scale makes a difference to weights.
+func assumeSettings(r *run) {
+	_, err := r.sourceModel.Configure(r.options.Settings)
+	var missing *model.OptionError
+	if !errors.As(err, &missing) {
+		return
+	}
+	window, softCap, scale, s := int64(2048), 30.0, true, &r.options.Settings
+	for _, name := range missing.Missing {
+		switch name {
+		case "AttentionWindow":
+			s.AttentionWindow = &window
+		case "LogitsSoftCap":
+			s.LogitsSoftCap = &softCap
+		case "EmbeddingScale":
+			s.EmbeddingScale = &scale
+		}
+	}
+	r.given = *s
 }
 
 // noteAlone says of a checkpoint alone what is known of its settings and its head.
@@ -222,11 +259,11 @@ func planConversion(r *run) (err error) {
 		if found != nil && len(found.Heads) > 0 { // the proof of the weights compares it
 			found.Config.SeparateHead, found.HeadRelation = true, model.SeparateHead
 		}
-		if r.sourceModel.Layout != model.HuggingFace || r.plan.Layout != model.HuggingFace {
+		if !v.WeightsOnly && (r.sourceModel.Layout != model.HuggingFace || r.plan.Layout != model.HuggingFace) {
 			v.ignoredHead = name
 		}
 	}
-	if r.plan.SettingsKnown {
+	if r.plan.SettingsKnown && !v.WeightsOnly {
 		v.Settings = settingsBy(&r.plan.Config, r.plan.Preset, append(slices.Clone(r.plan.SettingsRecorded), r.recorded...))
 	}
 	return nil
@@ -313,7 +350,9 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if v.Config, err = checkConfig(r.converted, r.convertedModel, isWhole(r), r.plan, head, r.copy != nil); err != nil {
+	if v.WeightsOnly {
+		// config.json is not compared
+	} else if v.Config, err = checkConfig(r.converted, r.convertedModel, isWhole(r), r.plan, head, r.copy != nil); err != nil {
 		return err
 	}
 	if v.Weights, err = r.checkWeights(ctx, head); err != nil {
@@ -323,6 +362,11 @@ func (r *run) checkConversion(ctx context.Context) (err error) {
 		if v.Quantized, err = r.judgeQuantized(ctx, head); err != nil {
 			return err
 		}
+	}
+	v.LeftOut = leftOut(r.plan)
+	if v.WeightsOnly {
+		v.Notes = append(v.Notes, leftOutNotes(r.plan)...)
+		return nil
 	}
 	notePlan(r)
 	if err := notePart(r); err != nil {
@@ -349,7 +393,6 @@ func notePlan(r *run) {
 			v.Notes = append(v.Notes, note.Text)
 		}
 	}
-	v.LeftOut = leftOut(r.plan)
 	v.Notes = append(v.Notes, leftOutNotes(r.plan)...)
 }
 

@@ -31,7 +31,7 @@ func TestRoundingOfAMerge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer adapter.Weights.Close()
-	v, err := verifyFiles(t, filepath.Join(dir, "base"), filepath.Join(dir, "merged"), Options{Adapter: adapter, WeightsOnly: true})
+	v, err := verifyFiles(t, filepath.Join(dir, "base"), filepath.Join(dir, "merged"), Options{Adapter: adapter})
 	if err != nil || v.Same || v.Weights.Findings.Len() != 13 || !strings.HasSuffix(v.Weights.Summary, ": 13 tensors differ, in 1,257 elements") {
 		t.Fatalf("%v, %+v", err, v)
 	}
@@ -371,7 +371,7 @@ func TestNotFiniteOnBothSides(t *testing.T) {
 		m := baseOf(t, "bfloat16, torch").made.clone()
 		tt.do(m)
 		dir := m.write(t)
-		v, err := verifyFiles(t, dir, dir, Options{WeightsOnly: true})
+		v, err := verifyFiles(t, dir, dir, Options{})
 		if err != nil || !v.Weights.OK || !slices.Equal(v.Weights.Notes, tt.want) {
 			t.Errorf("%v, %v, want %q", err, v.Weights, tt.want)
 		}
@@ -381,7 +381,7 @@ func TestNotFiniteOnBothSides(t *testing.T) {
 	special(float32NaN)(m.get(finalNorm))
 	dir := m.write(t)
 	flip(3, 2)(m.get(embeddingName))
-	if v, err := verifyFiles(t, dir, m.write(t), Options{WeightsOnly: true}); err != nil || v.Weights.OK || v.Weights.Notes != nil {
+	if v, err := verifyFiles(t, dir, m.write(t), Options{}); err != nil || v.Weights.OK || v.Weights.Notes != nil {
 		t.Errorf("%v, %v", err, v.Weights)
 	}
 }

@@ -331,6 +331,9 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 			return nil, err
 		}
 		status := "the same model"
+		if v.WeightsOnly {
+			status = "the same weights"
+		}
 		if v.Unproven != "" {
 			status = "not proven"
 		} else if !v.Same {

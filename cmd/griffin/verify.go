@@ -35,9 +35,10 @@ func verifyCommand() *cli.Command {
 			"  weights        every element, bit for bit; if the dtype changed, against correct rounding\n" +
 			"  quantised      what a quantised copy is, and how far each matrix had to be from SRC; never the same model\n" +
 			"  logits         with --golden: what the model computes, against a recorded fixture\n\n" +
-			"Exit status: 0 the same model, 1 not the same model, or not proven because of the settings\n" +
-			"that were given or of the fixture; others as for all commands. A page that fails\n" +
-			"while it is written, as on a full disk, does not change it.\n\n" +
+			"With --weights-only, structure and weights alone decide. It needs no settings.\n\n" +
+			"Exit status: 0 the same model (with --weights-only: the same weights), 1 not the same model, or\n" +
+			"not proven because of the settings that were given or of the fixture; others as for all\n" +
+			"commands. A page that fails while it is written, as on a full disk, does not change it.\n\n" +
 			"Examples:\n\n" +
 			"  griffin verify 2b-it.pt recurrentgemma-2b-it\n" +
 			"  griffin verify --all-steps runs/train out                       # as griffin convert --all-steps wrote them\n" +
@@ -49,7 +50,7 @@ func verifyCommand() *cli.Command {
 			"  griffin verify mine.pt out --attention-window 1024 --logits-soft-cap 30 --embedding-scale=true",
 		Flags: append(settingsFlags(), append(verdictFlags(),
 			&cli.StringFlag{Name: "golden", Usage: "compare logits and hidden states with the fixture `FILE` (see griffin golden)"},
-			&cli.BoolFlag{Name: "weights-only", Usage: "do not compare logits"},
+			&cli.BoolFlag{Name: "weights-only", Usage: "compare only structure and weights, not the configuration, and need no settings"},
 			&cli.StringFlag{Name: "runtime", Value: runtime.Transformers5.Name, Usage: "report where a Hugging Face directory that `RUNTIME` runs diverges from the original: " + strings.Join(runtime.Names(), ", ")},
 			&cli.BoolFlag{Name: "explain-runtime", Usage: "only print what each runtime computes with one checkpoint, by length of the prompt, cache and packed rows"},
 			&cli.StringFlag{Name: "semantics", DefaultText: "the implementation that recorded the fixture", Usage: "with --golden: compute what `IMPLEMENTATION` computes, where implementations differ: " + strings.Join(reference.SemanticsNames[:], ", ")},
@@ -73,7 +74,7 @@ func runVerify(c *cli.Context) error {
 	if err := checkStepsFlags(c, "golden", "report", "card", "explain-runtime"); err != nil {
 		return err
 	}
-	if err := refuseBeside(c, "weights-only", "it leaves out the logits, which a fixture is for", "golden"); err != nil {
+	if err := refuseBeside(c, "weights-only", "it compares only structure and weights", "golden", "runtime"); err != nil {
 		return err
 	}
 	if c.Bool("explain-runtime") {

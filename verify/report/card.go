@@ -24,6 +24,8 @@ type Card struct {
 	Griffin string   `json:"griffin"` // version of the tool
 	Command []string `json:"command"` // as it was given, but for the directories of paths
 
+	WeightsOnly bool `json:"weights_only,omitempty"` // only structure and weights were compared
+
 	Source    *verify.CheckpointFacts `json:"source"`              // the original, or the only checkpoint
 	Converted *verify.CheckpointFacts `json:"converted,omitempty"` // what was verified
 	Adapter   *verify.AdapterFacts    `json:"adapter,omitempty"`   // that was merged into the source
@@ -68,7 +70,7 @@ type CardLogits struct {
 // NewCard returns the card of a verdict that has Facts. command is the command line that the card shows, the program's name
 // first.
 func NewCard(v *verify.Verdict, command []string) *Card {
-	c := &Card{Schema: CardSchema, Verdict: v.Answer(), Same: v.Same, Griffin: v.Griffin,
+	c := &Card{Schema: CardSchema, Verdict: v.Answer(), Same: v.Same, WeightsOnly: v.WeightsOnly, Griffin: v.Griffin,
 		Source: withBaseName(v.Facts.Source), Converted: withBaseName(v.Facts.Converted), Adapter: v.Facts.Adapter, Settings: v.Settings, Checks: v.Checks(), Window: v.Window, Runtime: v.Runtime, Notes: v.Notes}
 	for _, arg := range command {
 		flag, value, ok := strings.Cut(arg, "=")
