@@ -137,7 +137,7 @@ func openSource(c *cli.Context, path string) (*tensor.Checkpoint, error) {
 
 // openOther opens the checkpoint at the second path of a command whose --step is for the first.
 func openOther(c *cli.Context, path string) (*tensor.Checkpoint, error) {
-	checkpoint, err := formats.Open(path, formats.Options{})
+	checkpoint, err := formats.Open(path, formats.Options{SkipUnreadable: c.Bool("skip-unreadable")})
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && bad.Reason == formats.ReasonSteps {
 		err = &otherError{err, bad.Hint}
 		if step, _ := stepOption(c, "step"); step != nil {

@@ -321,7 +321,7 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 				return err
 			}}, nil
 		}
-		converted, err := conversions.Checkpoint(pair, formats.Options{})
+		converted, err := conversions.Checkpoint(pair, formats.Options{SkipUnreadable: c.Bool("skip-unreadable")})
 		if err != nil {
 			return nil, err
 		}
