@@ -6,11 +6,14 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strconv"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/adapter"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
@@ -131,7 +134,11 @@ func digestFile(ctx context.Context, source fs.FS, name string, a digest.Algorit
 // describeSource describes the source of a conversion.
 func describeSource(p *outline) manifest.Source {
 	c := p.checkpoint
-	s := manifest.Source{Name: storage.BaseName(c.Path), Format: c.Format, Layout: p.from.String(), Prefix: p.prefix}
+	s := manifest.Source{Name: storage.BaseName(c.Path), Step: c.Step(), Format: c.Format, Layout: p.from.String(), Prefix: p.prefix}
+	base := formats.Step{Name: s.Name}.Base()
+	if n, err := strconv.ParseInt(base[len(strings.TrimRight(base, "0123456789")):], 10, 64); err == nil && strconv.FormatInt(n, 10) == s.Step {
+		s.Step = "" // --all-steps and the path of the step give the same record
+	}
 	origin := storage.OriginOf(c.Source, c.Root)
 	s.Address, s.Commit = origin.Address, origin.Commit
 	for _, f := range origin.Files {

@@ -70,6 +70,7 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 		r.verdict.Given = onlyGivenWindow(r)
 	}
 	doubtWindow(r)
+	noteSteps(r)
 	noteMadeWith(r)
 	if o.WeightsOnly {
 		r.options.Settings = o.Settings // without those that were assumed
@@ -269,16 +270,27 @@ func planConversion(r *run) (err error) {
 	return nil
 }
 
-// noteFormat notes what was found while a checkpoint was opened, such as another one in its directory, its step, and what was not read.
+// noteFormat notes what was found while a checkpoint was opened, such as another one in its directory, and what was not read.
 func (r *run) noteFormat(which string, c *tensor.Checkpoint) {
 	r.verdict.Unread = append(r.verdict.Unread, c.LeftOut...)
 	slices.Sort(r.verdict.Unread)
 	r.verdict.Unread = slices.Compact(r.verdict.Unread)
-	if step := c.Step(); step != "" {
-		r.verdict.Notes = append(r.verdict.Notes, "the "+which+" is step "+step)
-	}
 	for _, note := range c.Notes {
 		r.verdict.Notes = append(r.verdict.Notes, "the "+which+": "+note)
+	}
+}
+
+// noteSteps notes of which steps of training runs the checkpoints are.
+func noteSteps(r *run) {
+	v, source := r.verdict, "source"
+	if r.converted == nil {
+		source = "checkpoint"
+	}
+	if step := r.source.Step(); step != "" {
+		v.Notes = append(v.Notes, "the "+source+" is step "+step)
+	}
+	if r.converted != nil && r.converted.Step() != "" {
+		v.Notes = append(v.Notes, "the conversion is step "+r.converted.Step())
 	}
 }
 

@@ -47,7 +47,8 @@ type Head struct {
 
 // Source is a checkpoint that was converted.
 type Source struct {
-	Name   string `json:"name"` // of the file or directory
+	Name   string `json:"name"`           // of the file or directory
+	Step   string `json:"step,omitempty"` // of the training run Name; "" if Name is that of the step, and in files of earlier versions
 	Format string `json:"format"`
 	Layout string `json:"layout"`
 	Prefix string `json:"prefix,omitempty"` // of the names of the model's tensors

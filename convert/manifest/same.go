@@ -39,7 +39,7 @@ func (r *Record) Differs(other *Head, n int, describe func(i int) *Tensor) (diff
 
 func (h *Head) differs(other *Head) string {
 	a, b := &h.Source, &other.Source
-	if a.Name != b.Name || a.Format != b.Format || a.Layout != b.Layout || a.Prefix != b.Prefix || a.Address != b.Address {
+	if a.Name != b.Name || a.Format != b.Format || a.Layout != b.Layout || a.Prefix != b.Prefix || a.Address != b.Address || a.Step != b.Step && a.Step != "" && b.Step != "" {
 		return fmt.Sprintf("it was made from another source, %s", a.describe())
 	}
 	if a.Commit != b.Commit || !sameVersions(a.Files, b.Files) {
@@ -69,6 +69,9 @@ func (h *Head) differs(other *Head) string {
 func (s *Source) describe() string {
 	if s.Address != "" {
 		return s.Address
+	}
+	if s.Step != "" {
+		return fmt.Sprintf("%s (step %s, %s)", s.Name, s.Step, s.Format)
 	}
 	return fmt.Sprintf("%s (%s)", s.Name, s.Format)
 }

@@ -17,7 +17,7 @@ func sample() *manifest.Manifest {
 	return &manifest.Manifest{
 		Head: manifest.Head{
 			Griffin: "v1", Layout: "huggingface", Format: "safetensors", DType: "keep",
-			Source:      manifest.Source{Name: "m.pt", Format: "torch", Layout: "torch", Prefix: "p.", Files: []manifest.FileVersion{{Name: "a", Version: "1"}, {Name: "b", Version: "2"}}},
+			Source:      manifest.Source{Name: "m.pt", Step: "7", Format: "torch", Layout: "torch", Prefix: "p.", Files: []manifest.FileVersion{{Name: "a", Version: "1"}, {Name: "b", Version: "2"}}},
 			Settings:    &manifest.Settings{Preset: "2b", AttentionWindow: 8, LogitsSoftCap: 30, EmbeddingScale: true},
 			HuggingFace: &manifest.HuggingFace{MatchRuntime: "transformers5", AttentionWindowSize: 9, LogitsSoftCap: 30, EmbeddingDividedBy: 2, TieWordEmbeddings: true},
 			Adapter:     &manifest.Adapter{Name: "lora", Files: []manifest.File{{Name: "config", Sum: sum}, {Name: "weights", Sum: sum}}},
@@ -47,11 +47,13 @@ func TestDiffers(t *testing.T) {
 		{"what is not compared", func(m *manifest.Manifest) {
 			m.Griffin, m.Origin, m.HuggingFace.Inexact, m.Tensors[0].Sum, m.Tensors[0].From[0].Sum = "v2", &m.Source, []string{"x"}, otherSum, otherSum
 		}, ""},
-		{"a source's name", func(m *manifest.Manifest) { m.Source.Name = "n.pt" }, "it was made from another source, m.pt (torch)"},
-		{"a source's format", func(m *manifest.Manifest) { m.Source.Format = "zip" }, "it was made from another source, m.pt (torch)"},
-		{"a source's layout", func(m *manifest.Manifest) { m.Source.Layout = "flax" }, "it was made from another source, m.pt (torch)"},
-		{"a source's prefix", func(m *manifest.Manifest) { m.Source.Prefix = "" }, "it was made from another source, m.pt (torch)"},
-		{"a source's address", func(m *manifest.Manifest) { m.Source.Address = "https://h/m.pt" }, "it was made from another source, m.pt (torch)"},
+		{"a source's name", func(m *manifest.Manifest) { m.Source.Name = "n.pt" }, "it was made from another source, m.pt (step 7, torch)"},
+		{"a source's format", func(m *manifest.Manifest) { m.Source.Format = "zip" }, "it was made from another source, m.pt (step 7, torch)"},
+		{"a source's layout", func(m *manifest.Manifest) { m.Source.Layout = "flax" }, "it was made from another source, m.pt (step 7, torch)"},
+		{"a source's prefix", func(m *manifest.Manifest) { m.Source.Prefix = "" }, "it was made from another source, m.pt (step 7, torch)"},
+		{"a source's address", func(m *manifest.Manifest) { m.Source.Address = "https://h/m.pt" }, "it was made from another source, m.pt (step 7, torch)"},
+		{"a source's step", func(m *manifest.Manifest) { m.Source.Step = "8" }, "it was made from another source, m.pt (step 7, torch)"},
+		{"a step that is not recorded", func(m *manifest.Manifest) { m.Source.Step = "" }, ""},
 		{"a commit", func(m *manifest.Manifest) { m.Source.Commit = "c" }, version},
 		{"a version of a file", func(m *manifest.Manifest) { m.Source.Files[1].Version = "3" }, version},
 		{"files that were not read", func(m *manifest.Manifest) { m.Source.Files = []manifest.FileVersion{{Name: "c", Version: "3"}} }, ""},
