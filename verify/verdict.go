@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -55,6 +56,9 @@ type Verdict struct {
 	// Part says that Converted is a part of the source, and why it lacks the rest, which is all that is wrong with its tensors; "" if it is not so.
 	// It is among Notes.
 	Part string `json:"-"`
+
+	// Made is the checkpoint that was converted, according to the conversion.json of the converted checkpoint; nil if there is none.
+	Made *manifest.Source `json:"-"`
 
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
 

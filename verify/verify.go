@@ -7,7 +7,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -280,14 +282,29 @@ func (r *run) noteFormat(which string, c *tensor.Checkpoint) {
 	}
 }
 
-// noteSteps notes of which steps of training runs the checkpoints are.
+// noteSteps notes of which steps of training runs the checkpoints are, and which one was converted as the conversion.json of the conversion records.
 func noteSteps(r *run) {
 	v, source := r.verdict, "source"
 	if r.converted == nil {
 		source = "checkpoint"
 	}
-	if step := r.source.Step(); step != "" {
-		v.Notes = append(v.Notes, "the "+source+" is step "+step)
+	step, recorded, record := r.source.Step(), "", filepath.Base(r.record.path)
+	if r.record.Record != nil {
+		v.Made = &r.record.Source
+		if root := r.record.Root(); v.Made.Step == "" && step != "" && root.Step != "" { // converted through another layout
+			v.Made = root
+		}
+		recorded = tensor.QuoteName(v.Made.Step)
+	}
+	switch {
+	case step != "" && recorded == step:
+		v.Notes = append(v.Notes, fmt.Sprintf("the source is step %s, which was converted, as %s records", step, record))
+	case step != "" && recorded != "":
+		v.Notes = append(v.Notes, fmt.Sprintf("the source is step %s, but %s records that step %s was converted", step, record, recorded))
+	case step != "":
+		v.Notes = append(v.Notes, fmt.Sprintf("the %s is step %s", source, step))
+	case recorded != "" && v.Weights != nil && !v.Weights.OK:
+		v.Notes = append(v.Notes, fmt.Sprintf("%s records that step %s of %s was converted", record, recorded, tensor.QuoteName(v.Made.Name)))
 	}
 	if r.converted != nil && r.converted.Step() != "" {
 		v.Notes = append(v.Notes, "the conversion is step "+r.converted.Step())

@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/convert/run"
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
@@ -245,10 +247,39 @@ func hintVerdict(c *cli.Context, v *verify.Verdict) {
 			}
 		}
 	}
+	if hint := stepHint(c, v); hint != "" {
+		hints = append(hints, hint)
+	}
 	slices.Sort(hints)
 	for _, hint := range slices.Compact(hints) {
 		fmt.Fprintln(c.App.ErrWriter, text.Printable(hint))
 	}
+}
+
+// stepHint says how to choose the step of the source that was converted, if the weights are not those of the one that was taken; "" if no other one
+// is known.
+func stepHint(c *cli.Context, v *verify.Verdict) string {
+	if v.Source == nil || v.Source.Step == "" || v.Weights == nil || v.Weights.OK || c.Bool("all-steps") {
+		return ""
+	}
+	all, err := run.Open(c.Args().First())
+	if err != nil {
+		return ""
+	}
+	for _, s := range all.Steps {
+		step := strconv.FormatInt(s.Number, 10)
+		if made := v.Made; made == nil || s.Name != made.Name && step != made.Step {
+			continue
+		}
+		if step == v.Source.Step {
+			return ""
+		}
+		return fmt.Sprintf("hint: --step %s takes the step that was converted, as conversion.json records", step)
+	}
+	if c.IsSet("step") || len(all.Steps) == 1 {
+		return ""
+	}
+	return fmt.Sprintf("hint: without --step, step %s was taken; --step N takes another", v.Source.Step)
 }
 
 // verdictFiles are the files that verify writes, by flag.
