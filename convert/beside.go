@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -142,4 +143,16 @@ func (c *conversion) changeArchitectures(o *huggingface.Options) error {
 	o.Changed = append(o.Changed, huggingface.Field{Name: name, Value: own})
 	c.remarks = append(c.remarks, fmt.Sprintf("config.json gets architectures %v instead of %v, whose head is left out", own, stated))
 	return nil
+}
+
+// leftBeside returns names in the directory of the configuration of c that were not copied, without the weights themselves and without the steps of the
+// training run that c is a step of.
+func leftBeside(c *tensor.Checkpoint, names []string, dir string) []string {
+	var steps []formats.Step
+	if c.Root != dir {
+		steps, _ = formats.Steps(c.Source, dir) // if that fails, c is no step of a run
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		return path.Join(dir, name) == c.Root || slices.ContainsFunc(steps, func(s formats.Step) bool { return s.Name == name })
+	})
 }

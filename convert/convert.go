@@ -209,10 +209,7 @@ func (c *conversion) planFiles() error {
 		c.remarks = append(c.remarks, fmt.Sprintf("the vocabulary has %s more than the tokenizer has pieces; the files made from the tokenizer do not have what was added", text.Count(d.Unnamed, "token")))
 	}
 	c.noteOutside(d.Outside)
-	left := slices.DeleteFunc(d.NotCopied, func(name string) bool {
-		return path.Join(path.Dir(o.SourceConfig), name) == p.Source.Checkpoint.Root // the weights themselves
-	})
-	if len(left) > 0 {
+	if left := leftBeside(p.Source.Checkpoint, d.NotCopied, path.Dir(o.SourceConfig)); len(left) > 0 {
 		c.note("not copied, since it may not hold for the new weights: ", left)
 	}
 	return nil
