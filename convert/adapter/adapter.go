@@ -15,6 +15,9 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
+// ReasonShape is the reason for refusing a change that fits a parameter of another shape than the model's.
+const ReasonShape tensor.Reason = "other shape"
+
 // Update is what an adapter does to one parameter of a model, in terms of the tensor that stores the
 // parameter: consecutive elements of it, taken as a matrix. A vector is a matrix of one row.
 type Update struct {
@@ -46,7 +49,7 @@ func NewUpdate(c *peft.Change, shape []int64, stored tensor.View, first int64) (
 	u := &Update{parameter: c.Parameter, first: first, scale: c.Scale, height: 1, width: stored.Elements()}
 	if v := c.Value; v != nil {
 		if !slices.Equal(v.Shape, shape) {
-			return nil, tensor.Bad("%s, and the parameter is %s", tensor.ShapeString(v.Shape), tensor.ShapeString(shape)).Of(v.Name)
+			return nil, tensor.Bad("%s, and the parameter is %s", tensor.ShapeString(v.Shape), tensor.ShapeString(shape)).Of(v.Name).Because(ReasonShape)
 		}
 		var err error
 		if u.value, err = tensor.Viewed(v, stored); err != nil {
@@ -87,7 +90,7 @@ func (u *Update) setProduct(c *peft.Change, shape []int64) error {
 		return tensor.Bad("a product of [%d, %d] and [%d, %d]; the inner lengths must be equal and not 0", rows, inner, rank, cols).Of(right.Tensor.Name)
 	}
 	if cols != shape[len(shape)-1] || len(shape) == 2 && rows != shape[0] {
-		return tensor.Bad("a product of shape [%d, %d], and the parameter is %s", rows, cols, tensor.ShapeString(shape)).Of(right.Tensor.Name)
+		return tensor.Bad("a product of shape [%d, %d], and the parameter is %s", rows, cols, tensor.ShapeString(shape)).Of(right.Tensor.Name).Because(ReasonShape)
 	}
 	if u.transposed {
 		left, right = transposedFactor(right), transposedFactor(left)
@@ -116,14 +119,14 @@ func (u *Update) setRows(c *peft.Change) error {
 		return nil
 	}
 	if shape := c.Rows.Shape; u.transposed || len(shape) != 2 || shape[1] != u.width {
-		return tensor.Bad("%s, for rows of %d elements", tensor.ShapeString(shape), u.width).Of(c.Rows.Name)
+		return tensor.Bad("%s, for rows of %d elements", tensor.ShapeString(shape), u.width).Of(c.Rows.Name).Because(ReasonShape)
 	}
 	if n := c.Rows.Shape[0]; n != int64(len(c.Indices)) {
 		return tensor.Bad("%d rows for %d tokens", n, len(c.Indices)).Of(c.Rows.Name)
 	}
 	for from, row := range c.Indices {
 		if row < 0 || row >= u.height {
-			return tensor.Bad("token %d of a vocabulary of %d", row, u.height).Of(c.Rows.Name)
+			return tensor.Bad("token %d of a vocabulary of %d", row, u.height).Of(c.Rows.Name).Because(ReasonShape)
 		}
 		u.indices = append(u.indices, tokenRow{row, int64(from)})
 	}

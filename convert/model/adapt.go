@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -147,6 +148,10 @@ func (g *merger) changeHead(c *peft.Change) error {
 }
 
 func (g *merger) in(err error) error {
+	var bad *tensor.FormatError
+	if errors.As(err, &bad) && bad.Reason == adapter.ReasonShape {
+		bad.Advise("%s", g.madeFor())
+	}
 	return tensor.Annotate(err, tensor.Location{File: g.adapter.Path})
 }
 
@@ -159,11 +164,15 @@ func (g *merger) refuseUnknown() error {
 	for _, n := range g.unknown {
 		names = append(names, tensor.QuoteName(n))
 	}
-	bad := tensor.Bad("changes %s that the model does not have: %s", text.Count(len(names), "parameter"), tensor.JoinNames(names)).In(g.adapter.Path)
+	return tensor.Bad("changes %s that the model does not have: %s", text.Count(len(names), "parameter"), tensor.JoinNames(names)).In(g.adapter.Path).Advise("%s", g.madeFor())
+}
+
+// madeFor says what the adapter was made for, if it does not fit the model.
+func (g *merger) madeFor() string {
 	if base := g.adapter.Config.Base; base != "" {
-		bad.Advise("it was made for %s", tensor.QuoteName(base))
+		return "the adapter was made for " + tensor.QuoteName(base)
 	}
-	return bad
+	return "the adapter was likely made for another base"
 }
 
 // splitsHead reports whether embedding and head may differ after the merge, if they were one before.
