@@ -2,6 +2,7 @@ package convert
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -11,14 +12,16 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
+	"github.com/griffin-ckpt/griffin/formats/torch/zero"
 )
 
 // Result describes what a conversion did, or with Options.DryRun would do.
 type Result struct {
 	Source       string                        `json:"source"`
-	Step         string                        `json:"step,omitempty"` // of a training run, if one was selected or found in the directory Source
-	Format       string                        `json:"format"`         // of the source
-	Layout       string                        `json:"layout"`         // of the source
+	Step         string                        `json:"step,omitempty"`    // of a training run, if one was selected or found in the directory Source
+	Format       string                        `json:"format"`            // of the source
+	Layout       string                        `json:"layout"`            // of the source
+	Weights      string                        `json:"weights,omitempty"` // which weights of the source were taken, of DeepSpeed: "of the optimizer, float32"
 	Destination  string                        `json:"destination"`
 	To           string                        `json:"to"`            // the target: "hf", "torch", "orbax", "safetensors"
 	OutputFormat string                        `json:"output_format"` // of the destination
@@ -75,6 +78,9 @@ func (c *conversion) describe(dst string) *Result {
 		r.BlockTypes, r.Origins = c.plan.Config.BlockTypes, c.plan.SettingsOrigins
 	} else {
 		r.Origins = model.Origins{AttentionWindow: model.FromRecord, LogitsSoftCap: model.FromRecord, EmbeddingScale: model.FromRecord} // if there are settings
+	}
+	if i := slices.IndexFunc(src.Details, func(d tensor.Detail) bool { return d.Key == "weights" }); i >= 0 && src.Format == zero.Format {
+		r.Weights = src.Details[i].Value
 	}
 	r.Notes = append(r.Notes, src.Notes...)
 	r.Notes = append(append(r.Notes, c.notes...), c.remarks...)

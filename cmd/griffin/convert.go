@@ -223,7 +223,11 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	} else {
 		out.printf("%s -> %s\n", text.Printable(r.Source), text.Printable(r.Destination))
 	}
-	fact("source", "%s", ofStep(r.Step, inLayout(r.Format, r.Layout)))
+	source := ofStep(r.Step, inLayout(r.Format, r.Layout))
+	if r.Weights != "" {
+		source += ", weights " + r.Weights
+	}
+	fact("source", "%s", source)
 	weights := fmt.Sprintf("%s, %s, %s, %s", text.Count(int64(r.Tensors.Len()), "tensor"), text.Count(r.Parameters, "parameter"), r.DType, size(r.Bytes))
 	if r.Shards > 0 {
 		weights += " in " + text.Count(int64(r.Shards), "file")
