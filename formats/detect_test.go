@@ -115,14 +115,19 @@ func TestPreference(t *testing.T) {
 		{"a step of safetensors", map[string]string{"model.safetensors": sampleSafetensors}, "", &seven, "", "only directories of Orbax and of trainings have steps"},
 		{"bin", map[string]string{"pytorch_model.bin": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
 		{"any file of torch", map[string]string{"2b.pt": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
-		{"orbax and torch", map[string]string{"2b.pt": sampleTorch}, "manager_v0_12", nil, "orbax-ocdbt", "also holds a PyTorch checkpoint (2b.pt), which is not read"},
+		{"orbax and torch", map[string]string{"2b.pt": sampleTorch}, "manager_v0_12", nil, "orbax-ocdbt", "also holds 2b.pt, not read"},
 		{"two files of torch", map[string]string{"a.pt": sampleTorch, "b.pt": sampleTorch}, "", nil, "", "2 files of torch.save"},
 		{"steps of two formats", map[string]string{"step_100.pt": sampleTorch, "step_200.safetensors": sampleSafetensors}, "", nil, "", "holds checkpoints of several formats: step_100.pt, step_200.safetensors"},
 		{"steps of flax and torch", map[string]string{"step_9.msgpack": sampleFlax, "step_10.pt": sampleTorch}, "", nil, "", "holds checkpoints of several formats: step_9.msgpack, step_10.pt"},
 		{"a step in two formats", map[string]string{"step_100.pt": sampleTorch, "step_100.safetensors": sampleSafetensors}, "", nil, "safetensors", "the directory also holds step_100.pt, not read"},
-		{"a step and its optimizer", map[string]string{"optimizer_100.pt": sampleTorch, "step_200.safetensors": sampleSafetensors}, "", nil, "safetensors", "the directory also holds optimizer_100.pt, not read"},
+		{"a step and its optimizer", map[string]string{"optimizer_100.pt": sampleTorch, "step_200.safetensors": sampleSafetensors}, "", nil, "safetensors", ""},
+		{"other tensors in another format", map[string]string{"a.pt": sampleTorch, "b.safetensors": sampleSafetensors}, "", nil, "", "holds checkpoints of several formats: a.pt, b.safetensors"},
+		{"names that begin alike", map[string]string{"2b-it.pt": sampleTorch, "2b.safetensors": sampleSafetensors}, "", nil, "", "holds checkpoints of several formats: 2b-it.pt, 2b.safetensors"},
+		{"parts of a name", map[string]string{"consolidated.00.pth": sampleTorch, "consolidated.safetensors": sampleSafetensors}, "", nil, "safetensors", "also holds consolidated.00.pth, not read"},
+		{"bin and a safetensors file of another name", map[string]string{"pytorch_model.bin": sampleTorch, "b.safetensors": sampleSafetensors}, "", nil, "torch-zip", "also holds b.safetensors, not read"},
+		{"bin and what a training leaves", map[string]string{"pytorch_model.bin": sampleTorch, "optimizer.bin": sampleTorch, "training_args.bin": sampleTorch, "rng_state_0.pth": sampleTorch, "ema.pt": sampleTorch}, "", nil, "torch-zip", "also holds ema.pt, not read"},
 		{"no other checkpoint", map[string]string{"training_args.bin": "safetensors/testdata/hf_sharded/config.json", "w.safetensors": sampleSafetensors}, "", nil, "safetensors", ""},
-		{"steps beside transformers' name", map[string]string{"step_100.pt": sampleTorch, "model.safetensors": sampleSafetensors}, "", nil, "safetensors", ""},
+		{"a step beside transformers' name", map[string]string{"step_100.pt": sampleTorch, "model.safetensors": sampleSafetensors}, "", nil, "safetensors", "also holds step_100.pt, not read"},
 		{"transformers' flax", map[string]string{"flax_model.msgpack": sampleFlax}, "", nil, "flax-msgpack", ""},
 		{"legacy flax", map[string]string{"checkpoint": sampleFlax}, "", nil, "flax-msgpack", ""},
 	} {
@@ -156,6 +161,28 @@ func TestPreference(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Over a network too, files of two formats are refused, and their beginnings are enough for it.
+func TestSeveralRemote(t *testing.T) {
+	source := fstest.MapFS{"notes.bin": {Data: []byte("hello, world")}}
+	for name, sample := range map[string]string{"a.pt": sampleTorch, "b.safetensors": sampleSafetensors} {
+		data, err := os.ReadFile(sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source[name] = &fstest.MapFile{Data: data}
+	}
+	_, err := OpenSource(source, ".", Options{})
+	if err == nil || !strings.Contains(err.Error(), "several formats: a.pt, b.safetensors") {
+		t.Errorf("got %v", err)
+	}
+	delete(source, "a.pt")
+	c, err := OpenSource(source, ".", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }
 
 // What cannot be read is refused with what it looks like, and what to do.

@@ -64,6 +64,9 @@ func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, erro
 			ckpt.Notes = append(ckpt.Notes, fmt.Sprintf("the directory also holds %s, which is not read", c.name))
 		}
 	}
+	if !found[chosen].loose {
+		noteOthers(ckpt, source, dir)
+	}
 	return ckpt, nil
 }
 
@@ -101,13 +104,11 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 	if adapter {
 		add("a PEFT adapter", peft.Open)
 	}
+	if len(found) > 1 && found[0].loose { // the others have names that say what they are
+		found = found[1:]
+	}
 	if c := shardedBelow(source, dir, options, 0); c != nil {
 		found = append(found, *c)
-	}
-	if _, local := storage.LocalPath(source, dir); local && len(found) == 1 && found[0].steps {
-		if files, err := torch.Files(source, dir); err == nil && len(files) > 0 {
-			add("a PyTorch checkpoint ("+tensor.JoinNames(files)+")", openTorch)
-		}
 	}
 	if len(found) > 0 {
 		return found, nil

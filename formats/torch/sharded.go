@@ -126,7 +126,8 @@ func openDirectory(source fs.FS, dir string, options Options) (*tensor.Checkpoin
 	case 1:
 		return Open(source, path.Join(dir, files[0]), options)
 	}
-	return nil, tensor.Bad("directory holds %d files of torch.save and no index", len(files)).In(storage.Path(source, dir)).Because(tensor.SeveralFiles).
+	slices.SortFunc(files, tensor.CompareNames)
+	return nil, tensor.Bad("directory holds %d files of torch.save and no index: %s", len(files), tensor.JoinNames(files)).In(storage.Path(source, dir)).Because(tensor.SeveralFiles).
 		Advise("give the path of one, such as %s", storage.Path(source, path.Join(dir, files[0])))
 }
 
