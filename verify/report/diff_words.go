@@ -217,6 +217,8 @@ type deed struct {
 	many  string      // after several
 	added string      // the constant, if that was done first: the sentence begins with it
 	ranks map[int]int // of the tensors
+	least int         // rank of the change, if that is what was done
+	most  int
 	n     int
 }
 
@@ -305,13 +307,19 @@ func whatIsRenamed(renamed map[string]int) []string {
 }
 
 // fewDeeds returns the deeds, the most frequent first. Of a kind with more than three, those that are rarer than four times are one:
-// "25 vectors scaled by several factors".
+// "25 vectors scaled by several factors". So are all of more than three ranks.
 func fewDeeds(byWords map[explain.Kind]map[string]*deed) []*deed {
 	var out []*deed
 	for kind, deeds := range byWords {
 		var rare []*deed
+		frequent := 0
 		for _, d := range deeds {
-			if len(deeds) > 3 && d.n < 4 {
+			if d.n >= 4 {
+				frequent++
+			}
+		}
+		for _, d := range deeds {
+			if len(deeds) > 3 && d.n < 4 || kind == explain.LowRank && frequent > 3 {
 				rare = append(rare, d)
 			} else {
 				out = append(out, d)
@@ -337,6 +345,7 @@ func countNoun(n int, noun string) string {
 // deedOf says what was done to the tensor of a name, without names.
 func deedOf(e *explain.Explanation, name string) *deed {
 	d := &deed{ranks: map[int]int{}}
+	d.least, d.most = e.Rank, e.Rank
 	if e.Kind == explain.LowRank && e.Then == nil {
 		d.words = "changed by " + e.RankWords()
 		d.many = d.words
@@ -379,11 +388,16 @@ func severalDeeds(k explain.Kind, all []*deed) *deed {
 	case explain.Quantized:
 		d.many = "quantised"
 	}
+	d.least = all[0].least
 	for _, one := range all {
 		d.n += one.n
+		d.least, d.most = min(d.least, one.least), max(d.most, one.most)
 		for rank, n := range one.ranks {
 			d.ranks[rank] += n
 		}
+	}
+	if d.least < d.most {
+		d.many += fmt.Sprintf(" (%d to %d)", d.least, d.most)
 	}
 	return d
 }

@@ -172,6 +172,21 @@ func TestEveryKindIsASentence(t *testing.T) {
 	}
 }
 
+// Of more than three ranks that are frequent, the range is given; a frequent one beside rare ones is named.
+func TestManyRanks(t *testing.T) {
+	for want, rankOf := range map[string]func(layer int) int{
+		"20 matrices changed by low rank (4 to 8).":                               func(layer int) int { return 4 + layer/4 },
+		"16 matrices changed by rank 2; 4 matrices changed by low rank (1 to 9).": func(layer int) int { return []int{1, 3, 4, 9, 2}[min(layer, 4)] },
+	} {
+		r := &diff.Result{Tensors: tensorsOf(20, "w", []int64{2, 2}, func(i int, t *diff.TensorDiff) {
+			differs(t, 0.1, &explain.Explanation{Kind: explain.LowRank, Rank: rankOf(i)})
+		})}
+		if got := WhatWasDone(r); got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	}
+}
+
 // Layers that only one side has are named, and values that are all NaN, of which no distance says how far they moved.
 func TestWhatOnlyOneSideHas(t *testing.T) {
 	only := func(status diff.Status, layers ...int) func(layer int, t *diff.TensorDiff) {
