@@ -16,6 +16,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
@@ -295,6 +296,9 @@ func noteSteps(r *run) {
 			v.Made = root
 		}
 		recorded = tensor.QuoteName(v.Made.Step)
+		if name := v.Made.Name; recorded == "" && name == storage.BaseName(r.source.Path) && strings.HasSuffix(formats.Step{Name: name}.Base(), step) {
+			recorded = step // the name of the step is recorded in place of its number
+		}
 	}
 	switch {
 	case step != "" && recorded == step:
