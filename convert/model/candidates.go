@@ -132,15 +132,16 @@ func choose(c *tensor.Checkpoint, f *Family, all []*candidate, name string) (*ca
 	if len(models) == 0 {
 		return nil, notOfFamily(c, f, len(all) > 0)
 	}
-	return models[0], checkUnique(c, models)
+	return models[0], checkUnique(c, f, models)
 }
 
 // checkUnique refuses a checkpoint that has several subtrees of at least half the size of the
-// largest.
-func checkUnique(c *tensor.Checkpoint, models []*candidate) error {
+// largest, or a smaller one with an embedding of its own and the names of another convention.
+func checkUnique(c *tensor.Checkpoint, f *Family, models []*candidate) error {
 	var names []string
 	for _, a := range models {
-		if 2*a.size() >= models[0].size() {
+		embedding := a.found.first[f.EmbeddingName(a.convention.layout())]
+		if 2*a.size() >= models[0].size() || a.convention != models[0].convention && embedding != nil {
 			names = append(names, fmt.Sprintf("%s (%s)", describePrefix(a), text.Count(a.size(), "tensor")))
 		}
 	}
