@@ -56,7 +56,8 @@ func printJSON(w io.Writer, schema string, v any) error { return strictjson.Writ
 
 // explanations are what verify --explain-runtime prints.
 type explanations struct {
-	Runtimes []runtime.Explanation `json:"runtimes"`
+	Runtimes     []runtime.Explanation `json:"runtimes"`
+	OfConversion bool                  `json:"of_conversion,omitempty"` // the checkpoint is an original, and Runtimes are of the directory that convert makes of it
 }
 
 // cleaning is what clean prints.

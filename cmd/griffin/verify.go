@@ -17,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/run"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -54,7 +55,7 @@ func verifyCommand() *cli.Command {
 			&cli.StringFlag{Name: "golden", Usage: "compare logits and hidden states with the fixture `FILE` (see griffin golden)"},
 			&cli.BoolFlag{Name: "weights-only", Usage: "compare only structure and weights, not the configuration, and need no settings"},
 			&cli.StringFlag{Name: "runtime", Value: runtime.Transformers5.Name, Usage: "report where a Hugging Face directory that `RUNTIME` runs diverges from the original: " + strings.Join(runtime.Names(), ", ")},
-			&cli.BoolFlag{Name: "explain-runtime", Usage: "only print what each runtime computes with one checkpoint, by length of the prompt, cache and packed rows"},
+			&cli.BoolFlag{Name: "explain-runtime", Usage: "only print what each runtime computes with one checkpoint, or with the directory that convert makes of an original, by length of the prompt, cache and packed rows"},
 			&cli.StringFlag{Name: "semantics", DefaultText: "the implementation that recorded the fixture", Usage: "with --golden: compute what `IMPLEMENTATION` computes, where implementations differ: " + strings.Join(reference.SemanticsNames[:], ", ")},
 			digestFlag("write the digests of --card, --report and --json"),
 			stepFlag(),
@@ -366,8 +367,17 @@ func explainRuntime(c *cli.Context) error {
 		}
 		explained = slices.DeleteFunc(explained, func(e runtime.Explanation) bool { return e.Runtime != c.String("runtime") })
 	}
+	unnamed, err := runtime.NamesNotFound(m.Found)
+	if err != nil {
+		return err
+	}
+	ofConversion := m.Found.Layout != model.HuggingFace && unnamed == ""
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, schemaRuntimes, explanations{explained})
+		return printJSON(c.App.Writer, schemaRuntimes, explanations{explained, ofConversion})
+	}
+	if ofConversion {
+		fmt.Fprintf(c.App.Writer, "%s is an original, which transformers, mlx-lm and candle do not load: the tables are of the Hugging Face directory that griffin convert makes of it\n\n",
+			text.Printable(storage.WithoutQuery(m.Checkpoint.Path)))
 	}
 	if w := m.Window(); w != nil {
 		fmt.Fprintf(c.App.Writer, "%s\n\n", w.Summary)
