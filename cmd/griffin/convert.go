@@ -244,7 +244,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		fact("proven", "%s", proofLine(r.Proof))
 	}
 	for _, note := range r.Notes {
-		fact("note", "%s", note)
+		fact("note", "%s", withWindowFlag(note))
 	}
 	if note := misnamed(r); note != "" {
 		fact("note", "%s", note)

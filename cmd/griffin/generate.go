@@ -173,7 +173,7 @@ func precisionOption(c *cli.Context) (reference.Precision, error) {
 		case reference.FastIsFaster():
 			return reference.Fast, nil
 		case !c.Bool("json"):
-			fmt.Fprintln(notes(c), "griffin: --fast: this processor does not multiply bfloat16 (AVX512_BF16); computing in float32")
+			note(c, "--fast: this processor does not multiply bfloat16 (AVX512_BF16); computing in float32")
 		}
 		return reference.Float32, nil
 	}
@@ -210,7 +210,7 @@ func (g *generator) ofSetting(path string, err error) error {
 	return err
 }
 
-// referenceModel returns the model as --semantics asks for it, and notes if all of its logits are zero.
+// referenceModel returns the model as --semantics asks for it, and notes what noteLogits does.
 func referenceModel(c *cli.Context, m *runtime.Model, precision reference.Precision) (*reference.Model, error) {
 	semantics, err := semanticsOption(c)
 	if err != nil {
@@ -220,6 +220,6 @@ func referenceModel(c *cli.Context, m *runtime.Model, precision reference.Precis
 		s := m.Semantics()
 		semantics = &s
 	}
-	noteZeroLogits(c, m, *semantics)
+	noteLogits(c, m, *semantics)
 	return m.Reference(*semantics, reference.Arithmetic{Precision: precision}), nil
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
-	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -110,10 +109,7 @@ func runGolden(c *cli.Context) error {
 		s := m.Semantics()
 		semantics = &s
 	}
-	noteZeroLogits(c, m, *semantics)
-	if m.WindowDoubt != "" && *semantics == reference.Original {
-		fmt.Fprintf(notes(c), "griffin: %s: %s\n", text.Printable(storage.WithoutQuery(m.Checkpoint.Path)), m.WindowDoubt)
-	}
+	noteLogits(c, m, *semantics)
 	// Activations and logits of many tokens are in memory at once.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(forwardHeapLimit))
 	run := runOptions{*semantics, reference.Arithmetic{Precision: arithmetic}, c.String("out"), algorithm}

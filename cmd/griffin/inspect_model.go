@@ -109,7 +109,9 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 		case w != nil && (w.Matches != "" || w.Source == runtime.Assumed):
 			s.window = w.Summary
 		case w == nil && complete:
-			s.window = configured.WindowDoubt()
+			if s.window = withWindowFlag(configured.WindowDoubt()); s.window != "" {
+				s.window += " to convert, verify, golden, generate or perplexity"
+			}
 		}
 	}
 	if h := model.UncomparedHead(m); h != nil && configErr == nil && stated != nil && stated.TieWordEmbeddings {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // size returns a number of bytes in decimal units: 5.37 GB.
@@ -119,6 +120,11 @@ func notes(c *cli.Context) io.Writer {
 		return io.Discard
 	}
 	return c.App.ErrWriter
+}
+
+// note prints a note of a command.
+func note(c *cli.Context, format string, args ...any) {
+	fmt.Fprintf(notes(c), "note: %s\n", text.Printable(fmt.Sprintf(format, args...)))
 }
 
 // outputs returns what a command writes to, as --progress and --quiet among its arguments ask for.

@@ -184,15 +184,24 @@ func openModel(c *cli.Context, path string) (*runtime.Model, error) {
 // noteOverruled says which of the given settings are not those that the conversion.json of a checkpoint records.
 func noteOverruled(c *cli.Context, m *runtime.Model) {
 	if m.Overruled != "" {
-		fmt.Fprintf(notes(c), "griffin: %s: %s\n", text.Printable(storage.WithoutQuery(m.Checkpoint.Path)), text.Printable(m.Overruled))
+		note(c, "%s: %s", storage.WithoutQuery(m.Checkpoint.Path), m.Overruled)
 	}
 }
 
-// noteZeroLogits says if all logits of a model are zero as they are computed.
-func noteZeroLogits(c *cli.Context, m *runtime.Model, s reference.Semantics) {
+// noteLogits says if all logits of a model are zero as they are computed, or if the attention window may be another.
+func noteLogits(c *cli.Context, m *runtime.Model, s reference.Semantics) {
+	path := storage.WithoutQuery(m.Checkpoint.Path)
 	if why := runtime.ZeroLogits(m, s); why != "" {
-		fmt.Fprintf(notes(c), "griffin: %s: %s; --semantics original computes without a cap\n", text.Printable(storage.WithoutQuery(m.Checkpoint.Path)), why)
+		note(c, "%s: %s; --semantics original computes without a cap", path, why)
 	}
+	if m.WindowDoubt != "" && s == reference.Original {
+		note(c, "%s: %s", path, withWindowFlag(m.WindowDoubt))
+	}
+}
+
+// withWindowFlag names the flag in what says that an attention window may not be the original's.
+func withWindowFlag(doubt string) string {
+	return strings.Replace(doubt, "; if it was, give attention window ", "; if it was, give --attention-window ", 1)
 }
 
 // quantizedText says what a quantised copy is; "" for a model that is none.

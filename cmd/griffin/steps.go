@@ -92,7 +92,7 @@ func noteUnfinished(c *cli.Context, r *run.Run) {
 		if len(names[reason]) > 1 {
 			these = "steps " + tensor.JoinNames(names[reason]) + " are"
 		}
-		fmt.Fprintf(notes(c), "griffin: %s: %s left out: %s\n", text.Printable(storage.WithoutQuery(r.Path)), these, reason)
+		note(c, "%s: %s left out: %s", storage.WithoutQuery(r.Path), these, reason)
 	}
 }
 
@@ -305,7 +305,7 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 	}
 	for _, s := range conversions.Steps {
 		if _, ok := r.Pair(s); !ok {
-			fmt.Fprintf(notes(c), "griffin: %s has step %s, and %s has none\n", text.Printable(storage.WithoutQuery(conversions.Path)), text.Printable(s.Name), text.Printable(storage.WithoutQuery(r.Path)))
+			note(c, "%s has step %s, and %s has none", storage.WithoutQuery(conversions.Path), s.Name, storage.WithoutQuery(r.Path))
 		}
 	}
 	return eachStep(c, steps, func(s formats.Step) (*stepResult, error) {

@@ -382,7 +382,7 @@ func explainRuntime(c *cli.Context) error {
 	if w := m.Window(); w != nil {
 		fmt.Fprintf(c.App.Writer, "%s\n\n", w.Summary)
 	} else if m.WindowDoubt != "" {
-		fmt.Fprintf(c.App.Writer, "%s\n\n", m.WindowDoubt)
+		fmt.Fprintf(c.App.Writer, "%s\n\n", withWindowFlag(m.WindowDoubt))
 	}
 	if err := printExplanations(c.App.Writer, explained); err != nil {
 		return err

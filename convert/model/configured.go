@@ -129,7 +129,7 @@ func (r *Configured) WindowDoubt() string {
 	var why string
 	switch record, _, err := r.Model.Manifest(); {
 	case r.Model.Layout != HuggingFace:
-		why = fromConfig + "give the original's"
+		why = fromConfig + fmt.Sprintf("give attention window %d", window-1)
 	case err != nil || record == nil || record.Settings == nil:
 		why = fmt.Sprintf("without its conversion.json, nothing says whether it is one more, to match transformers 5; if it is, write %d into config.json", window-1)
 	case record.Settings.AttentionWindow == window:
