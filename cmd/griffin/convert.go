@@ -324,15 +324,24 @@ func wholesOf(name string) []string {
 
 // misnamed says what the destination is, if its name looks like something else; "" if it does not.
 func misnamed(r *convert.Result) string {
-	extension := filepath.Ext(r.Destination)
+	target := targetOf(r.Destination)
 	switch to := r.To; {
-	case to == convert.ToTorch.String() && extension == ".safetensors":
-		return "the destination is a PyTorch file in spite of its name; --to safetensors writes the tensors to a safetensors file"
-	case to != convert.ToHF.String() && to != convert.ToOrbax.String():
-	case slices.Contains([]string{".pt", ".pth", ".bin"}, extension):
-		return "the destination is a directory in spite of its name; --to torch writes a PyTorch file"
-	case extension == ".safetensors":
-		return "the destination is a directory in spite of its name; --to safetensors writes the tensors to a safetensors file"
+	case target == "":
+	case to == convert.ToTorch.String() && strings.HasPrefix(target, "safetensors"):
+		return "the destination is a PyTorch file in spite of its name; --to " + target
+	case to == convert.ToHF.String() || to == convert.ToOrbax.String():
+		return "the destination is a directory in spite of its name; --to " + target
+	}
+	return ""
+}
+
+// targetOf returns the value of --to with which a file of that name is written, and what that does; "" for other names.
+func targetOf(path string) string {
+	switch filepath.Ext(path) {
+	case ".pt", ".pth", ".bin":
+		return "torch writes a PyTorch file"
+	case ".safetensors":
+		return "safetensors writes the tensors to a safetensors file"
 	}
 	return ""
 }

@@ -262,7 +262,11 @@ func hintOf(err error) string {
 	case errors.Is(err, golden.ErrNotFinite), errors.Is(err, generate.ErrNotFinite), is[*perplexity.NotFiniteError](err):
 		return "griffin inspect --stats names the tensors that hold NaN or infinities; if there are none, numbers become too large on the way"
 	case errors.As(err, &output):
-		return outputHints[output.Reason]
+		hint := outputHints[output.Reason]
+		if target := targetOf(output.Path); output.Reason == publish.OutputIsFile && target != "" {
+			hint += "; --to " + target
+		}
+		return hint
 	case errors.Is(err, fs.ErrExist):
 		return "use --overwrite to replace it (only on success)"
 	case errors.As(err, &mismatch) && formats.IsShard(mismatch.Path):
