@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/url"
 	"sync"
 	"time"
 
@@ -22,10 +24,9 @@ var registerBuckets func(pool func() *remote.Pool, register func(scheme string, 
 // address is opened once in a run, so that all parts of a command read the same version of it.
 func registerAddresses(ctx context.Context, stderr io.Writer) {
 	pool := sync.OnceValue(func() *remote.Pool {
-		return remote.NewPool(ctx, remote.Options{Retrying: func(err error, wait time.Duration) {
-			fmt.Fprintf(stderr, "griffin: %v; trying again in %v\n", err, wait.Round(time.Second/10))
-		}, Notice: func(address, text string) {
-			fmt.Fprintf(stderr, "griffin: %s: %s\n", address, text)
+		again := retries{w: stderr, until: map[string]time.Time{}}
+		return remote.NewPool(ctx, remote.Options{Retrying: again.note, Notice: func(address, text string) {
+			fmt.Fprintf(stderr, "note: %s: %s\n", address, text)
 		}})
 	})
 	register := func(scheme string, open storage.Opener) { storage.Register(scheme, openOnce(open)) }
@@ -37,6 +38,30 @@ func registerAddresses(ctx context.Context, stderr io.Writer) {
 	})
 	if registerBuckets != nil {
 		registerBuckets(pool, register)
+	}
+}
+
+// retries notes what went wrong when a request is tried again. Files of one host that fail at the same time, because it does not answer or
+// refuses all, are one note.
+type retries struct {
+	w     io.Writer
+	mu    sync.Mutex
+	until map[string]time.Time // for which the last note with that text stands
+}
+
+func (r *retries) note(err error, wait time.Duration) {
+	what := err.Error()
+	var e *remote.Error
+	if errors.As(err, &e) && (e.Status != 0 || errors.As(err, new(*net.OpError))) {
+		if u, err := url.Parse(e.Address); err == nil {
+			what = fmt.Sprintf("%s://%s: %s", u.Scheme, u.Host, e.Problem)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); !now.Before(r.until[what]) {
+		r.until[what] = now.Add(wait)
+		fmt.Fprintf(r.w, "note: %s; trying again in %v\n", what, wait.Round(time.Second/10))
 	}
 }
 
