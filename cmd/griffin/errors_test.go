@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -208,5 +211,27 @@ note: https://host:1/y.pt: the answer does not arrive; trying again in 1s
 `
 	if got := out.String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// --quiet leaves out what is noted about requests.
+func TestQuietRequests(t *testing.T) {
+	header := []byte(`{"a":{"dtype":"F32","shape":[5242880],"data_offsets":[0,20971520]}}`)
+	file := slices.Concat([]byte{byte(len(header)), 0, 0, 0, 0, 0, 0, 0}, header, make([]byte, 20<<20))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/a.safetensors" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(file)))
+		w.Write(file) // whole, whatever part is asked for
+	}))
+	defer server.Close()
+	for _, quiet := range []bool{false, true} {
+		args := []string{"griffin", "inspect", fmt.Sprintf("--quiet=%t", quiet), server.URL + "/a.safetensors"}
+		var stdout, stderr bytes.Buffer
+		if status := runCommand(t.Context(), args, &stdout, &stderr); status != exitOK || strings.HasPrefix(stderr.String(), "note: ") == quiet {
+			t.Errorf("%q: exit status %d, %q", args, status, stderr.String())
+		}
 	}
 }

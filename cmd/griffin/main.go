@@ -87,12 +87,15 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		if len(args) > 1 && args[1] == completion.Name {
 			return complete(app, args[2:], stdout)
 		}
-		registerAddresses(ctx, stderr)
 		args, err := arguments(app, args)
 		if err != nil {
 			return err
 		}
 		app.Writer, app.ErrWriter = outputs(args, stdout, stderr)
+		if o, ok := app.ErrWriter.(*terminal.Output); ok && o.Mode == terminal.None {
+			stderr = io.Discard // --quiet
+		}
+		registerAddresses(ctx, stderr)
 		return app.RunContext(ctx, args)
 	})
 }
