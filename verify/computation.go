@@ -157,6 +157,9 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 	if window == known.AttentionWindow+1 && !(statedWindow(r.sourceModel) == known.AttentionWindow && r.plan.HF.MatchRuntime == "") {
 		window = known.AttentionWindow
 	}
+	if hf := r.plan.HF; hf != nil && softCap == float64(hf.LogitsSoftCap) {
+		softCap = known.LogitsSoftCap // in float16, a cap that stands for none changes logits
+	}
 	if known.LogitsSoftCap == 0 && huggingface.IsNoSoftCap(softCap, r.plan.DType) {
 		softCap = 0
 	}
@@ -223,6 +226,9 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 		}
 		if how := c.run.verdict.Weights.rounding(); how != "" && len(models) == 1 && m == &c.source && c.converted != nil {
 			result.Notes = append(result.Notes, fmt.Sprintf("the conversion, %s, was not run against the recording", how))
+		}
+		if !result.OK && len(known.Inexact) > 0 && result.Semantics == reference.Original.String() {
+			result.Notes = append(result.Notes, fmt.Sprintf("%s records that the directory does not compute exactly what its source does: %s", manifest.Name, strings.Join(known.Inexact, "; ")))
 		}
 		c.run.verdict.Logits = append(c.run.verdict.Logits, result)
 		c.run.verdict.layers[result] = layersOf(known.Found.Checkpoint.Tensors())
@@ -381,8 +387,8 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 		}
 		d.Summary = "but for what fails, " + d.Summary
 	}
-	if lost := c.run.verdict.Weights.lost(); lost != nil && d.From < 0 && !d.Refused { // it ends with what is the same at every position
-		d.Summary += ", apart from " + inWords(lost)
+	if err := addLost(c, d, source, right.RunBy(hf)); err != nil {
+		return nil, err
 	}
 	metrics, err := c.runtimeMetrics(ctx, &source, &converted, d, passes)
 	if err != nil {
@@ -402,6 +408,35 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	}
 	r.Facts = runtime.Facts(explained)
 	return r, nil
+}
+
+// addLost adds to a divergence, and to the verdict, what another dtype or a directory that does not express the model exactly changes in what is computed.
+func addLost(c *computation, d *runtime.Divergence, source, converted runtime.Side) error {
+	v := c.run.verdict
+	lost := v.Weights.lost()
+	for _, side := range []runtime.Side{source, converted} {
+		if side.Runtime == runtime.Original || source.Runtime == converted.Runtime {
+			continue
+		}
+		directory, err := side.Directory()
+		if err != nil {
+			return err
+		}
+		for _, what := range directory.Lost() {
+			if what != runtime.LostInDivision || v.Weights == nil || v.Weights.Divided == 0 { // else its elements were counted
+				v.lost = append(v.lost, what)
+			}
+		}
+	}
+	lost = append(lost, v.lost...)
+	switch {
+	case lost == nil || d.Refused:
+	case d.From < 0: // it ends with what is the same at every position
+		d.Summary += ", apart from " + inWords(lost)
+	case d.From > 0 && (v.lost != nil || v.Weights.Inexact > 0):
+		d.Summary += "; up to there it computes the same, apart from " + inWords(lost)
+	}
+	return nil
 }
 
 // rightly returns the converted model with the config.json that it should have.

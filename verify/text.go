@@ -120,6 +120,9 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 	if w := v.Weights; w != nil && w.Inexact > 0 {
 		of += fmt.Sprintf(", but for %s of the embedding that transformers does not restore exactly", count(w.Inexact, "element"))
 	}
+	if v.lost != nil {
+		of += ", but for " + inWords(v.lost)
+	}
 	if v.Settings != nil && len(v.Settings.Recorded) > 0 {
 		of += ", with settings as recorded" + map[bool]string{false: ", not proven"}[showsRecorded(v, v.Settings.Recorded)]
 	}

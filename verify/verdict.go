@@ -62,8 +62,9 @@ type Verdict struct {
 
 	Facts *Facts `json:"-"` // about the checkpoints and the fixture; nil without Options.Facts
 
-	partly      bool   // Adapter lacks tensors of some of its target modules, which stay as in the base
-	ignoredHead string // an output head of both, with which the original implementation does not compute; "" for none
+	partly      bool     // Adapter lacks tensors of some of its target modules, which stay as in the base
+	lost        []string // what the directory does not express exactly, apart from elements of the embedding that Weights counts
+	ignoredHead string   // an output head of both, with which the original implementation does not compute; "" for none
 
 	dequantized bool // Source is a quantised copy, run dequantised
 

@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 // unitRoundoff is the largest relative error of rounding to a dtype.
@@ -180,7 +181,7 @@ func (w *WeightsSection) lost() (all []string) {
 		all = append(all, text.Count(w.Overflowed, "element")+" that became infinite")
 	}
 	if w.Inexact > 0 {
-		all = append(all, "what dividing the embedding lost")
+		all = append(all, runtime.LostInDivision)
 	}
 	return all
 }

@@ -31,6 +31,7 @@ type Directory struct {
 	Files     []string         // names of the files in it; nil if a file was opened, or nothing is written yet
 
 	assumed     bool // the attention window of the original is, as a plan has it
+	divided     bool // multiplying the embedding, which was divided, does not restore it
 	uncomputed  bool // the original does not compute the model, which others may have trained: it has no logits to compare with
 	unnamed     bool // the tensors have the names of an original, beside config.json
 	lacksConfig bool // it is a directory without config.json, as nothing loads
@@ -47,7 +48,7 @@ func (m *Model) Directory() (*Directory, error) {
 		return m.converted()
 	}
 	c := m.Checkpoint
-	d := &Directory{Original: m.Original, Written: m.Config, Head: len(m.Found.Heads) > 0, ByHead: m.Found.EmbeddedByHead, DType: m.Found.Embedding().DType, Format: c.Format}
+	d := &Directory{Original: m.Original, Written: m.Config, Head: len(m.Found.Heads) > 0, ByHead: m.Found.EmbeddedByHead, DType: m.Found.Embedding().DType, Format: c.Format, divided: m.divided}
 	d.Beyond = model.BeyondOriginal(m.Found, &d.Original)
 	d.uncomputed = len(d.Beyond) > 0
 	for _, t := range slices.Concat(m.Found.Extra, m.Found.Rest) {
@@ -106,6 +107,7 @@ func Planned(p *convert.Plan, config []byte) (*Directory, error) {
 	d := &Directory{Original: p.Config, Written: p.Config, DType: p.Dests[p.Embedding].DType, Format: safetensorsFormat}
 	d.Written.AttentionWindow, d.Written.LogitsSoftCap = p.HF.AttentionWindowSize, float64(p.HF.LogitsSoftCap)
 	d.Written.EmbeddingScale = true
+	d.divided = p.HF.EmbeddingDividedBy != 0 && !huggingface.IsPowerOfTwo(float64(p.HF.EmbeddingDividedBy))
 	d.Written.SeparateHead = !p.HF.TieWordEmbeddings
 	if huggingface.IsNoSoftCap(d.Original.LogitsSoftCap, d.DType) {
 		d.Original.LogitsSoftCap = 0

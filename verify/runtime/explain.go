@@ -16,7 +16,7 @@ type Explanation struct {
 	Runtime string `json:"runtime"` // name of the runtime
 	Loads   bool   `json:"loads"`   // it loads the directory
 	// DivergesAt is the first position at which a prompt that is read at once, without cache, gets other logits than the
-	// original's, beyond rounding; nil for never, if the directory is not loaded, or if there is nothing to compare with.
+	// original's, beyond rounding and what Directory.Lost names; nil for never, if the directory is not loaded, or if there is nothing to compare with.
 	DivergesAt  *int     `json:"diverges_at"`
 	NotCompared bool     `json:"not_compared,omitempty"` // the original does not compute the model, and it computes what config.json states
 	Reasons     []string `json:"reasons"`                // sentences: why it does not load, where it diverges, what it ignores
@@ -29,7 +29,7 @@ type Fact struct {
 	Prompt  string `json:"prompt"`  // which prompts
 	Cache   string `json:"cache"`   // "with", "without" or "either"
 	Does    string `json:"does"`
-	AsOrig  bool   `json:"as_original"` // it computes the same as the original
+	AsOrig  bool   `json:"as_original"` // it computes the same as the original, but for what Does says that it is apart from
 }
 
 // Explain says what each runtime does with a directory.
@@ -56,6 +56,13 @@ func (r *Runtime) examine(d *Directory) *explainer {
 	}
 	explainQuantized(x)
 	r.explain(x)
+	switch lost := apart(x); {
+	case lost == "" || !x.Loads || x.NotCompared:
+	case x.DivergesAt == nil:
+		x.reason("the same as the original%s", lost)
+	case *x.DivergesAt > 0:
+		x.reason("up to there the same as the original%s", lost)
+	}
 	return x
 }
 
@@ -145,6 +152,10 @@ const notCompared = "not compared: the original does not compute the model"
 
 // add adds a case.
 func (x *explainer) add(prompt, cache, does string, asOriginal bool) {
+	if asOriginal {
+		end := strings.IndexAny(does+";", ":;") // of what is the same
+		does = does[:end] + apart(x) + does[end:]
+	}
 	x.Cases = append(x.Cases, Fact{x.runtime.Name, prompt, cache, does, asOriginal})
 }
 

@@ -28,11 +28,14 @@ type Model struct {
 	WindowDoubt string   // as model.Configured has it
 	Evidence    Evidence // of Original
 
+	Inexact []string // what conversion.json says that transformers computes differently, a sentence each
+
 	Quantized *quantized.Copy // that is run dequantised; nil if the checkpoint is none
 
 	// OnRead, if not nil, is called with the bytes of weights that a run reads, from several goroutines.
 	OnRead func(bytes int64)
 
+	divided   bool       // as Directory has it
 	directory *Directory // of a mended model, in place of what the files state
 }
 
@@ -70,7 +73,10 @@ func New(found *model.Model, s model.Settings) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: configured.Config, Preset: configured.Preset, Overruled: configured.Overruled, WindowDoubt: configured.WindowDoubt()}
+	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: configured.Config, Preset: configured.Preset, Overruled: configured.Overruled, WindowDoubt: configured.WindowDoubt(), divided: losesInDivision(configured)}
+	if configured.Form != nil {
+		m.Inexact = configured.Form.Inexact
+	}
 	evidence := Assumed
 	if found.Layout == model.HuggingFace {
 		record, _, err := found.Manifest()

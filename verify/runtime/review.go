@@ -28,7 +28,7 @@ func Review(d *Directory, match convert.Runtimes) ([]string, error) {
 		switch {
 		case e.Runtime == Original.Name:
 		case slices.Contains(match.Names(), e.Runtime):
-			notes = append(notes, d.ifAssumed()+title+" computes the logits of the original at every position, apart from rounding"+e.remains())
+			notes = append(notes, d.ifAssumed()+title+" computes the logits of the original at every position, apart from "+strings.Join(append([]string{"rounding"}, d.Lost()...), " and ")+e.remains())
 		case !e.Loads:
 			notes = append(notes, fmt.Sprintf("%s does not load the directory: %s", title, strings.Join(e.Reasons, "; ")))
 		case e.DivergesAt != nil:
