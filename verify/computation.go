@@ -224,7 +224,7 @@ func (c *computation) compareWithFixture(ctx context.Context) error {
 		if c.run.converted == nil {
 			c.run.verdict.Given = onlyGiven(c.run.sourceModel, c.given(known))
 		}
-		if how := c.run.verdict.Weights.rounding(); how != "" && len(models) == 1 && m == &c.source && c.converted != nil {
+		if how := c.run.verdict.Weights.altered(); how != "" && len(models) == 1 && m == &c.source && c.converted != nil {
 			result.Notes = append(result.Notes, fmt.Sprintf("the conversion, %s, was not run against the recording", how))
 		}
 		if !result.OK && len(known.Inexact) > 0 && result.Semantics == reference.Original.String() {
@@ -466,7 +466,7 @@ func (c *computation) passes() []golden.Pass {
 
 // runtimeMetrics compares the logits of both sides, unless they are known to be the same or cannot be compared.
 func (c *computation) runtimeMetrics(ctx context.Context, a, b *runtime.Side, d *runtime.Divergence, passes []golden.Pass) (*logits.Metrics, error) {
-	same := c.run.proven() && c.run.verdict.Weights.Rounded == 0
+	same := c.run.proven() && c.run.verdict.Weights.Rounded == 0 && c.run.verdict.Weights.Inexact == 0
 	if same && d.First == nil || a.Config.VocabSize != b.Config.VocabSize || a.Config.Width != b.Config.Width || len(a.Config.BlockTypes) != len(b.Config.BlockTypes) {
 		return nil, nil
 	}

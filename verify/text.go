@@ -319,15 +319,15 @@ func (v *Verdict) writeTable(out *textWriter) {
 	}
 	if v.Runtime != nil {
 		line("runtime", "note", v.Runtime.Summary)
-		if m := v.Runtime.Metrics; m != nil && v.Same && v.Weights.rounding() != "" {
+		if m := v.Runtime.Metrics; m != nil && v.Same && v.Weights.altered() != "" {
 			out.printf("%21s%s\n", "", distanceLine(m))
 		}
 	}
 }
 
-// LogitsOfSide reports whether the logits of one checkpoint say nothing of the other: of two that are not the same, or the same but for rounding, both were run, or the source alone.
+// LogitsOfSide reports whether the logits of one checkpoint say nothing of the other: of two that are not the same, or the same but for rounding or the division of the embedding, both were run, or the source alone.
 func LogitsOfSide(v *Verdict) bool {
-	return len(v.Logits) > 1 || v.Converted != nil && v.Structure != nil && (!isProvenSame(v) || v.Weights.rounding() != "")
+	return len(v.Logits) > 1 || v.Converted != nil && v.Structure != nil && (!isProvenSame(v) || v.Weights.altered() != "")
 }
 
 // isProvenSame reports whether both checkpoints have the same weights and configuration.

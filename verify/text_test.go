@@ -295,8 +295,8 @@ func TestMetricsOfNotFinite(t *testing.T) {
 // What a change of dtypes, and the division of the embedding, did to what is computed is said, and how far that is from the source.
 func TestLost(t *testing.T) {
 	for _, tt := range []struct {
-		w              *WeightsSection
-		rounding, lost string
+		w             *WeightsSection
+		altered, lost string
 	}{
 		{nil, "", ""},
 		{&WeightsSection{}, "", ""},
@@ -305,9 +305,10 @@ func TestLost(t *testing.T) {
 		{&WeightsSection{Rounded: 3, Kept: true, RoundedTo: "bfloat16"}, "", "rounding in bfloat16"},
 		{&WeightsSection{Rounded: 3, Widened: 1, RoundedTo: "bfloat16", DTypes: "2 tensors rounded to bfloat16, 1 tensor as float32"}, "2 tensors rounded to bfloat16, 1 tensor as float32", "rounding"},
 		{&WeightsSection{Rounded: 3, RoundedTo: "float16", Overflowed: 1, Inexact: 1}, "rounded to float16", "rounding to float16; 1 element that became infinite; what dividing the embedding lost"},
+		{&WeightsSection{Rounded: 3, Widened: 3, Kept: true, RoundedTo: "float32", Inexact: 1}, "whose embedding transformers does not restore exactly", "rounding in float32; what dividing the embedding lost"},
 	} {
-		if rounding, lost := tt.w.rounding(), strings.Join(tt.w.lost(), "; "); rounding != tt.rounding || lost != tt.lost {
-			t.Errorf("%+v: %q, %q", tt.w, rounding, lost)
+		if altered, lost := tt.w.altered(), strings.Join(tt.w.lost(), "; "); altered != tt.altered || lost != tt.lost {
+			t.Errorf("%+v: %q, %q", tt.w, altered, lost)
 		}
 	}
 	const of = "conversion against source, at the tokens of the recording: "

@@ -155,12 +155,18 @@ func (w *weightsCheck) acceptRounded(ctx context.Context) error {
 	return nil
 }
 
-// rounding says to which dtypes elements were rounded that these do not all have: "rounded to bfloat16"; "" if no element could change.
-func (w *WeightsSection) rounding() string {
-	if w == nil || w.Rounded == 0 || w.Kept {
+// altered says how elements of the conversion are not those of the source: "rounded to bfloat16", to a dtype that does not have them all, or "whose embedding
+// transformers does not restore exactly"; "" if no element could change.
+func (w *WeightsSection) altered() string {
+	switch {
+	case w == nil:
 		return ""
+	case w.Rounded > 0 && !w.Kept:
+		return cmp.Or(w.DTypes, "rounded to "+w.RoundedTo)
+	case w.Inexact > 0:
+		return "whose embedding transformers does not restore exactly"
 	}
-	return cmp.Or(w.DTypes, "rounded to "+w.RoundedTo)
+	return ""
 }
 
 // lost names what another dtype, or the division of the embedding, changed in what the conversion computes.
