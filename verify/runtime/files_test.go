@@ -34,7 +34,7 @@ func TestNamesOfWeights(t *testing.T) {
 		{files: []string{"model.fp16.safetensors"}, transformers: unlisted, candle: unlisted},
 		{files: []string{"weights.safetensors"}, transformers: unlisted, candle: unlisted, mlx: "there is no file named model*.safetensors"},
 		{files: []string{"weights.safetensors"}, fields: map[string]any{"transformers_weights": "weights.safetensors"}, candle: unlisted, mlx: "there is no file named model*.safetensors"},
-		{files: []string{"weights.safetensors", "pytorch_model.bin"}, transformers: "it loads pytorch_model.bin, and griffin has read other files of the directory", candle: unlisted, mlx: "there is no file named model*.safetensors"},
+		{files: []string{"weights.safetensors.index.json", "pytorch_model.bin", "model-1.safetensors"}, transformers: "it loads pytorch_model.bin, and griffin has read other files of the directory", candle: unlisted},
 	} {
 		dir := changed(t, tt.fields).Checkpoint.Path
 		if err := os.Remove(filepath.Join(dir, "model.safetensors")); err != nil {
@@ -113,6 +113,28 @@ func TestNamesOfPyTorch(t *testing.T) {
 				t.Errorf("%s: %q, %v", path, got, err)
 			}
 		}
+	}
+}
+
+// Of pytorch_model.bin and a file of another name, griffin reads the first, as transformers does.
+func TestNamesBesidePyTorch(t *testing.T) {
+	data, dir := cases.Open(t, "tiny-griffin").Dir, t.TempDir()
+	for to, from := range map[string]string{"pytorch_model.bin": "original/torch.pt", "weights.safetensors": "hf/model.safetensors", "config.json": "hf/config.json"} {
+		content, err := os.ReadFile(filepath.Join(data, from))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, to), content, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := formats.Open(dir, formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got, err := runtime.WeightsNotFound(c); err != nil || got != "" || c.Format != "torch-zip" {
+		t.Errorf("%s: %q, %v", c.Format, got, err)
 	}
 }
 
