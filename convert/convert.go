@@ -147,6 +147,11 @@ func (c *conversion) planModel(ctx context.Context, src *tensor.Checkpoint) erro
 	if err != nil {
 		return err
 	}
+	if o.Extra == RefuseExtra {
+		if err := refuseBeside(m); err != nil {
+			return err
+		}
+	}
 	if o.Adapter != nil {
 		if c.adapter, err = DescribeAdapter(ctx, m, o.Digest); err != nil {
 			return err
@@ -165,6 +170,22 @@ func (c *conversion) planModel(ctx context.Context, src *tensor.Checkpoint) erro
 	notes, err := o.Review(c.plan, c.files[0].Content)
 	c.notes = append(c.notes, notes...)
 	return err
+}
+
+// refuseBeside returns an error if tensors lie beside the model, which would be left out.
+func refuseBeside(m *model.Model) error {
+	var beside []string
+	for _, t := range m.Rest {
+		if model.IsBeside(m, t) {
+			beside = append(beside, t.Name)
+		}
+	}
+	if beside == nil {
+		return nil
+	}
+	slices.SortFunc(beside, tensor.CompareNames)
+	return tensor.Bad("has %s that %s not of the model: %s", text.Count(len(beside), "tensor"), map[bool]string{true: "is", false: "are"}[len(beside) == 1], tensor.JoinNames(beside)).
+		In(m.Checkpoint.Path).Because(model.ReasonExtraTensors)
 }
 
 // planFiles decides on the files beside the weights of a Hugging Face directory.

@@ -65,7 +65,8 @@ type ExtraPolicy uint8
 
 // The policies.
 const (
-	RefuseExtra ExtraPolicy = iota // a model with such tensors is a *model.MismatchError
+	LeaveHeads  ExtraPolicy = iota // leave out those beside the model, as heads of other tasks; a model with others is a *model.MismatchError
+	RefuseExtra                    // those beside the model are refused too
 	KeepExtra                      // copy them as they are
 )
 
@@ -148,7 +149,7 @@ func (o *Options) check() error {
 		{modelTargets, o.Settings.LogitsSoftCap != nil, "LogitsSoftCap", noSettings},
 		{modelTargets, o.Settings.EmbeddingScale != nil, "EmbeddingScale", noSettings},
 		{modelTargets, o.Model != "", "Model", "a choice of a model: it takes all tensors of the source, or those that match a pattern"},
-		{modelTargets, o.Extra != RefuseExtra, "Extra", "a choice of extra tensors: it takes all tensors of the source, or those that match a pattern"},
+		{modelTargets, o.Extra != LeaveHeads, "Extra", "a choice of extra tensors: it takes all tensors of the source, or those that match a pattern"},
 		{modelTargets, o.Adapter != nil, "Adapter", "an adapter: it takes the tensors of the source as they are"},
 	} {
 		if only.given && !slices.Contains(only.to, o.To) {

@@ -63,9 +63,9 @@ func TestProvenHeadsVerify(t *testing.T) {
 		for next := 0; next < len(sources); next++ {
 			source := sources[next]
 			for _, to := range []convert.Target{convert.ToHF, convert.ToTorch, convert.ToOrbax} {
-				for _, extra := range []convert.ExtraPolicy{convert.RefuseExtra, convert.KeepExtra} {
+				for _, extra := range []convert.ExtraPolicy{convert.LeaveHeads, convert.KeepExtra} {
 					converted := filepath.Join(t.TempDir(), to.String())
-					if source != root && extra == convert.RefuseExtra || !tryConvert(t, source, converted, convert.Options{To: to, Extra: extra}) {
+					if source != root && extra == convert.LeaveHeads || !tryConvert(t, source, converted, convert.Options{To: to, Extra: extra}) {
 						continue
 					}
 					if proven++; source == root {

@@ -57,7 +57,7 @@ func convertCommand() *cli.Command {
 				&cli.StringFlag{Name: "match-runtime", Usage: "write a configuration with which each `RUNTIME` of a list computes the original's logits at every position: transformers5, mlx-lm (attention_window_size is the window + 1); others where the model allows it"},
 				&cli.BoolFlag{Name: "allow-inexact", Usage: "write a model that transformers cannot compute exactly, and report the error"},
 				modelFlag(),
-				&cli.StringFlag{Name: "extra", Value: "refuse", Usage: "`POLICY`: what to do with tensors that are not parameters of the model: refuse or keep"},
+				&cli.StringFlag{Name: "extra", DefaultText: "leave out heads of other tasks, refuse others", Usage: "`POLICY`: what to do with tensors that are not parameters of the model: refuse or keep"},
 				&cli.StringFlag{Name: "adapter", Usage: "merge the PEFT adapter in `DIR` (LoRA or DoRA) into the model, rounding each element once"},
 				partialFlag(),
 				&cli.StringFlag{Name: "max-shard-size", DefaultText: "50GB", Usage: "hf, safetensors: split the weights into files of at most `SIZE`, such as 5GB or 512MiB"},
