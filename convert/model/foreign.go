@@ -2,6 +2,7 @@ package model
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/peft"
@@ -58,7 +59,7 @@ func notOfFamily(c *tensor.Checkpoint, f *Family, optimizerOnly bool) error {
 // firstNames lists the names of the first few tensors.
 func firstNames(tensors []*tensor.Tensor) string {
 	var names []string
-	for _, t := range tensors {
+	for _, t := range slices.SortedFunc(slices.Values(tensors), func(a, b *tensor.Tensor) int { return tensor.CompareNames(a.Name, b.Name) }) {
 		names = append(names, tensor.QuoteName(t.Name))
 		if len(names) == 4 && len(tensors) > 5 {
 			return strings.Join(names, ", ") + ", …"

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -71,5 +72,31 @@ func TestLayersOfManyGroups(t *testing.T) {
 	two := Group{List: "l", Layers: []int{0, 2}}
 	if got := r.LayersOf(&two); got != "x layers (2)" {
 		t.Error(got)
+	}
+}
+
+// Tensors of no model have the order of their files, but for safetensors, whose order is that of the bytes of names.
+func TestOrderOfNames(t *testing.T) {
+	for format, want := range map[string]string{"safetensors": "b.2 b.12 h.0 h.2 h.10", "torch-zip": "b.12 b.2 h.0 h.10 h.2"} {
+		side := func(value float64, more ...*tensor.Tensor) *tensor.Checkpoint {
+			c, err := tensor.NewCheckpoint("memory", format, append([]*tensor.Tensor{vector("h.0", value, 1), vector("h.10", value, 1), vector("h.2", value, 1)}, more...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		for _, raw := range []bool{true, false} {
+			r, err := Diff(t.Context(), side(1), side(2, vector("b.12", 1), vector("b.2", 1)), Options{Raw: raw})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for i := range r.Tensors {
+				names = append(names, r.Tensors[i].Name)
+			}
+			if got := strings.Join(names, " "); got != want {
+				t.Errorf("%s, raw %t: %s, want %s", format, raw, got, want)
+			}
+		}
 	}
 }

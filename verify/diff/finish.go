@@ -5,8 +5,11 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 	"github.com/griffin-ckpt/griffin/verify/stats"
@@ -96,6 +99,10 @@ func (d *differ) finish() {
 	}
 	r.A.Quantized, r.B.Quantized = describeCopy(d.copies[0]), describeCopy(d.copies[1])
 	noteQuantized(d)
+	if layout := model.UnknownLayout; d.a.layout == layout && d.b.layout == layout && (isSafetensors(d.a.checkpoint) || isSafetensors(d.b.checkpoint)) {
+		// Of no model. A safetensors file has names in the order of their bytes, 10 before 2.
+		slices.SortStableFunc(d.pairs, func(x, y *pair) int { return tensor.CompareNames(x.name, y.name) })
+	}
 	r.Tensors = make([]TensorDiff, len(d.pairs))
 	for i, p := range d.pairs {
 		r.Tensors[i] = p.entry(d.a, d.b)
@@ -116,6 +123,8 @@ func (d *differ) finish() {
 	sortEntries(r.Tensors)
 	r.summarize()
 }
+
+func isSafetensors(c *tensor.Checkpoint) bool { return strings.HasPrefix(c.Format, "safetensors") }
 
 // sortEntries sorts entries by what matters most, in place, those that matter as much in their order.
 func sortEntries(entries []TensorDiff) {
