@@ -2,7 +2,9 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -58,12 +60,13 @@ func (r *run) checkDirectory(ctx context.Context) error {
 		}
 	}
 	s.Notes = append(s.Notes, generationNotes(files, source)...)
-	if fields, err := hfconfig.Fields(r.converted.Source, r.converted.Beside(hfconfig.Name)); err == nil && r.convertedModel != nil {
+	fields, err := hfconfig.Fields(r.converted.Source, r.converted.Beside(hfconfig.Name))
+	if err == nil && r.convertedModel != nil {
 		s.Notes = append(s.Notes, hfconfig.TokenizerNotes(r.converted.Source, path.Dir(r.converted.Beside(hfconfig.Name)), r.convertedModel.Config.VocabSize, fields)...)
 	}
 	if source != nil {
 		s.Notes = append(s.Notes, tokenizerNotes(files, source)...)
-	} else if remark := huggingface.TokenizerRemark(slices.Collect(maps.Keys(files.Tokenizer)), r.sourceModel.Checkpoint); remark != "" {
+	} else if remark := huggingface.TokenizerRemark(slices.Collect(maps.Keys(files.Tokenizer)), r.sourceModel.Checkpoint); remark != "" && !errors.Is(err, fs.ErrNotExist) {
 		s.Notes = append(s.Notes, remark)
 	}
 	return nil

@@ -24,7 +24,7 @@ type Configured struct {
 
 	Preset string // that gave settings, or ""
 
-	// Recorded are the names of the settings that were not given, and that the conversion.json of an original has. Nothing proves them.
+	// Recorded are the names of the settings that were not given, and that the conversion.json of what has no config.json has. Nothing proves them.
 	Recorded []string
 
 	Origins Origins // of the settings
@@ -56,7 +56,7 @@ const (
 
 // Configure completes the configuration with what shapes do not show. A Hugging Face directory has it
 // in its config.json, perhaps expressed otherwise, as its conversion.json says. The settings may repeat
-// those of the original, but not contradict them. An original may have them in a conversion.json.
+// those of the original, but not contradict them. What has no config.json may have them in a conversion.json.
 //
 // If tensors are missing, unexpected, misshapen or mistyped, the error is a *MismatchError; if
 // settings are missing, an *OptionError whose Missing lists them; if config.json is corrupt,
@@ -88,10 +88,8 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 			return r, nil
 		}
 	}
-	completed := s
-	if m.Layout != HuggingFace {
-		completed, r.Recorded = recordedSettings(m, s)
-	}
+	var completed Settings
+	completed, r.Recorded = recordedSettings(m, s)
 	var err error
 	if r.Preset, err = completed.complete(&r.Config, m); err != nil {
 		return nil, m.withoutSettings(err)

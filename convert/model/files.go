@@ -80,8 +80,8 @@ func (m *Model) Manifest() (*manifest.Record, string, error) {
 	return f.Record, f.path, err
 }
 
-// recordedSettings completes settings of an original with those in its conversion.json, which it
-// has if it was made from a Hugging Face directory. A manifest that is corrupt, or of another
+// recordedSettings completes settings of an original, or of tensors of transformers without a config.json, with those in its
+// conversion.json, which it has if griffin wrote it. A manifest that is corrupt, or of another
 // checkpoint, is ignored. recorded are the names of those that it has completed.
 func recordedSettings(m *Model, s Settings) (completed Settings, recorded []string) {
 	record := settingsRecord(m)
@@ -102,13 +102,22 @@ func recordedSettings(m *Model, s Settings) (completed Settings, recorded []stri
 	return s, recorded
 }
 
-// settingsRecord returns the settings in the conversion.json of an original, nil if there are none.
+// settingsRecord returns the settings in the conversion.json of an original, or of tensors of transformers without a config.json; nil if there
+// are none.
 func settingsRecord(m *Model) *manifest.Settings {
 	record, _, _ := m.Manifest()
-	if m.Layout == HuggingFace || record == nil || record.Settings == nil || !describes(record, m) {
+	if record == nil || record.Settings == nil || m.Layout == HuggingFace && (m.files.config != nil || m.files.configErr != nil || !isPlain(record)) ||
+		!describes(record, m) {
 		return nil
 	}
 	return record.Settings
+}
+
+// isPlain reports whether tensors of transformers have the settings of a record as they are: the embedding is not divided, and no number of a
+// config.json stands for another.
+func isPlain(record *manifest.Record) bool {
+	s, form := record.Settings, record.HuggingFace
+	return s.EmbeddingScale && (form == nil || form.AttentionWindowSize == s.AttentionWindow && form.LogitsSoftCap == s.LogitsSoftCap)
 }
 
 // overruled says in which settings the configuration of an original is not as its conversion.json records them, "" if in none.

@@ -31,9 +31,12 @@ type Window struct {
 	Summary  string   `json:"summary"`
 }
 
-// Window says how a Hugging Face directory writes its window. It is nil for other layouts, and for a model without
-// attention.
+// Window says how a Hugging Face directory writes its window. It is nil for other layouts, for tensors without a config.json, and for a model
+// without attention.
 func (m *Model) Window() *Window {
+	if stated, err := m.Found.StatedConfig(); stated == nil || err != nil {
+		return nil
+	}
 	if m.Found.Layout != model.HuggingFace || !m.Config.Has(model.Attention) {
 		return nil
 	}
