@@ -45,6 +45,9 @@ func (c *conversion) planContainer(src *tensor.Checkpoint, dst string) error {
 	c.manifest = func() (*manifest.Record, string, error) { return record, at, recordErr }
 	if record != nil && c.from == c.to && c.to != model.UnknownLayout && record.Layout == c.to.String() {
 		c.settings, c.form = record.Settings, record.HuggingFace
+		if o.toFile(dst) && !isAsOriginal(src, record.Settings) {
+			c.settings, c.form = nil, nil // without its config.json, they would describe another model
+		}
 		if c.settings != nil {
 			c.recorded = []string{"attention_window", "logits_soft_cap", "embedding_scale"}
 		}
@@ -55,6 +58,22 @@ func (c *conversion) planContainer(src *tensor.Checkpoint, dst string) error {
 	}
 	c.noteShared(renamed.Tensors())
 	return c.planCompanions(dst)
+}
+
+// isAsOriginal reports whether a checkpoint has the settings of its record, and computes what the original does with them: its config.json, if it has
+// one, states nothing else.
+func isAsOriginal(c *tensor.Checkpoint, known *manifest.Settings) bool {
+	m, err := model.Recognize(c, model.Options{KeepExtra: true})
+	if err != nil || known == nil {
+		return true // nothing is known of a part of a model
+	}
+	configured, err := m.Configure(model.Settings{})
+	if err != nil {
+		return true
+	}
+	original := &configured.Original
+	return original.AttentionWindow == known.AttentionWindow && original.LogitsSoftCap == float64(known.LogitsSoftCap) && original.EmbeddingScale == known.EmbeddingScale &&
+		len(model.BeyondOriginal(m, original)) == 0
 }
 
 // selectTensors returns the checkpoint with the tensors that one of the patterns matches, and the others. A

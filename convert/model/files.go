@@ -80,7 +80,7 @@ func (m *Model) Manifest() (*manifest.Record, string, error) {
 	return f.Record, f.path, err
 }
 
-// recordedSettings completes settings of an original, or of tensors of transformers without a config.json, with those in its
+// recordedSettings completes settings of an original, or of a file of transformers' tensors without a config.json, with those in its
 // conversion.json, which it has if griffin wrote it. A manifest that is corrupt, or of another
 // checkpoint, is ignored. recorded are the names of those that it has completed.
 func recordedSettings(m *Model, s Settings) (completed Settings, recorded []string) {
@@ -102,12 +102,14 @@ func recordedSettings(m *Model, s Settings) (completed Settings, recorded []stri
 	return s, recorded
 }
 
-// settingsRecord returns the settings in the conversion.json of an original, or of tensors of transformers without a config.json; nil if there
-// are none.
+// settingsRecord returns the settings in the conversion.json of an original, or of a file of transformers' tensors without a config.json; nil if
+// there are none. A directory of transformers that lacks its config.json may have had one with other numerics.
 func settingsRecord(m *Model) *manifest.Settings {
-	record, _, _ := m.Manifest()
-	if record == nil || record.Settings == nil || m.Layout == HuggingFace && (m.files.config != nil || m.files.configErr != nil || !isPlain(record)) ||
-		!describes(record, m) {
+	record, at, _ := m.Manifest()
+	if record == nil || record.Settings == nil || !describes(record, m) {
+		return nil
+	}
+	if m.Layout == HuggingFace && (m.files.config != nil || m.files.configErr != nil || path.Base(at) == manifest.Name || !isPlain(record)) {
 		return nil
 	}
 	return record.Settings
