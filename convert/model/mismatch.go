@@ -29,6 +29,9 @@ type Problem struct {
 	Detail string // "" if there is nothing to add
 }
 
+// WholeBlock is the Detail of a block, or of several, that have no tensors.
+const WholeBlock = "the whole block"
+
 // Problems are the problems of one kind.
 type Problems struct {
 	What string // "missing", "unexpected", "misshapen" or "mistyped"
@@ -123,7 +126,7 @@ func (c checker) checkBlocks() {
 			if b > next+1 {
 				name += fmt.Sprintf(" to %d", b-1)
 			}
-			c.problems.Missing = append(c.problems.Missing, Problem{name, "the whole block"})
+			c.problems.Missing = append(c.problems.Missing, Problem{name, WholeBlock})
 		}
 		if c.Config.BlockTypes[i] == UnknownKind {
 			c.problems.Missing = append(c.problems.Missing, c.kindOf(b))

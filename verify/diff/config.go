@@ -185,13 +185,28 @@ func (s *side) hasOwnConfig() bool {
 	return (s.model == nil || s.model.Layout == model.HuggingFace) && hasConfig(s.checkpoint)
 }
 
+// isPart reports whether a model lacks whole blocks or tensors outside them, as one of several files does, so that nothing tells which blocks the
+// model has.
+func isPart(m *model.Model) bool {
+	var problems *model.MismatchError
+	return errors.As(m.Problems(), &problems) && slices.ContainsFunc(problems.Missing, func(p model.Problem) bool {
+		_, layer, _ := SplitLayer(p.Tensor)
+		return layer < 0 || p.Detail == model.WholeBlock
+	})
+}
+
 // configOf returns the configuration of a side, with plain as its config.json has it.
 func (d configs) configOf(s *side, plain bool) (*sideConfig, error) {
 	if !s.hasOwnConfig() {
 		if s.model == nil {
 			return &sideConfig{fields: config.Fields{}}, nil
 		}
-		return &sideConfig{fields: config.OfShapes(&s.model.Config)}, nil
+		fields := config.OfShapes(&s.model.Config)
+		if isPart(s.model) {
+			delete(fields, "num_hidden_layers")
+			delete(fields, "block_types")
+		}
+		return &sideConfig{fields: fields}, nil
 	}
 	source, name := s.checkpoint.Source, s.checkpoint.Beside(hfconfig.Name)
 	raw, err := hfconfig.Fields(source, name)
