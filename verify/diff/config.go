@@ -202,7 +202,7 @@ func (d configs) configOf(s *side, plain bool) (*sideConfig, error) {
 			return &sideConfig{fields: config.Fields{}}, nil
 		}
 		fields := config.OfShapes(&s.model.Config)
-		if isPart(s.model) {
+		if s.isPart {
 			delete(fields, "num_hidden_layers")
 			delete(fields, "block_types")
 		}

@@ -17,6 +17,7 @@ type side struct {
 	checkpoint *tensor.Checkpoint
 	oldNames   map[string]string // of renamed tensors, by their new names
 	model      *model.Model      // of the family; nil if there is none, or if there are several
+	isPart     bool              // the model is one
 	several    string            // what the checkpoint holds, if that is several models
 	prefix     string            // removed from the names of its tensors
 	ownList    string            // of layers, which the other side calls list; "" if both have one name for it
@@ -66,7 +67,7 @@ func (s *side) nameOf(o *operand) string {
 func (s *side) recognize() {
 	m, err := model.Recognize(s.checkpoint, model.Options{})
 	if err == nil {
-		s.model = m
+		s.model, s.isPart = m, isPart(m)
 	} else if bad := new(tensor.FormatError); errors.As(err, &bad) && bad.Reason == model.ReasonSeveralModels {
 		s.several = bad.Problem
 	}
