@@ -311,3 +311,85 @@ func TestNoteOfSeveralModels(t *testing.T) {
 		}
 	}
 }
+
+// Where only the layers have another prefix in B, a tensor that has one name on both sides is compared with itself, and the layers are renamed.
+func TestNamesThatKeepTheirPrefix(t *testing.T) {
+	of := func(names, changed string, layers ...int) *tensor.Checkpoint {
+		var tensors []*tensor.Tensor
+		for _, name := range strings.Fields(names) {
+			for i, layer := range layers {
+				if all := strings.ReplaceAll(name, "#", fmt.Sprint(i)); all != name || i == 0 {
+					seed, tail := 0.0, name[strings.LastIndexByte(name, '.')+1:]
+					if all == changed {
+						seed = 0.5
+					}
+					if all == name {
+						layer = 0
+					}
+					tensors = append(tensors, vector(all, float64(tail[0]), float64(layer), seed, float64(len(tail))))
+				}
+			}
+		}
+		return checkpointOf(t, tensors...)
+	}
+	three, two := []int{1, 2, 3}, []int{1, 3}
+	const a, b = "m.layers.#.x m.layers.#.y m.embed m.norm", "t.h.#.x t.h.#.y m.embed m.norm"
+	const note = "the layers of t.h of B are compared with those of m.layers of A"
+	for _, tt := range []struct {
+		name, a, b, changed string
+		layers              []int // of B
+		notes               string
+		want                string // the groups
+	}{
+		{"another list", a, b, "", three, note, "equal all layers (3) of m.layers: x, y: m.layers renamed to t.h"},
+		{"changed", a, b, "m.embed", three, note, "differs m.embed: ; equal all layers (3) of m.layers: x, y: m.layers renamed to t.h"},
+		{"changed in a layer", a, b, "t.h.1.x", three, note, "differs m.layers.1.x: ; equal all layers (3) of m.layers: y: m.layers renamed to t.h; equal layers 0, 2 of m.layers: x: m.layers renamed to t.h"},
+		{"back", b, a, "", three, "the layers of m.layers of B are compared with those of t.h of A", "equal all layers (3) of t.h: x, y: t.h renamed to m.layers"},
+		{"no prefix", a, "layers.#.x layers.#.y m.embed m.norm", "m.norm", three, "the layers of layers of B are compared with those of m.layers of A",
+			"differs m.norm: ; equal all layers (3) of m.layers: x, y: m.layers renamed to layers"},
+		{"no prefix in A", "layers.#.x layers.#.y m.embed m.norm", a, "m.norm", three, "the layers of m.layers of B are compared with those of layers of A",
+			"differs m.norm: ; equal all layers (3) of layers: x, y: layers renamed to m.layers"},
+		{"one list", a, "t.layers.#.x t.layers.#.y m.embed m.norm", "m.norm", three, "the layers of t.layers of B are compared with those of m.layers of A",
+			"differs m.norm: ; equal all layers (3) of m.layers: x, y: m.layers renamed to t.layers"},
+		{"one other name", a, "t.h.#.x t.h.#.y m.embed t.norm", "t.norm", three, note, "differs m.norm: ; equal all layers (3) of m.layers: x, y: m.layers renamed to t.h"},
+		{"one other name, equal", a, "t.h.#.x t.h.#.y m.embed t.norm", "", three, note, "equal all layers (3) of m.layers: x, y: m.layers renamed to t.h; equal m.norm: renamed to t.norm"},
+		{"a layer fewer", a, b, "m.embed", two, note + "; layers 0, 1 of B are layers 0, 2 of A; B lacks layer 1 of A",
+			"differs m.embed: ; equal layers 0, 2 of m.layers: x, y: m.layers renamed to t.h; only_a m.layers.1.{x, y}: "},
+		{"tensors of one side", a + " m.p", b + " t.q", "m.embed", three, note, "differs m.embed: ; equal all layers (3) of m.layers: x, y: m.layers renamed to t.h; only_a m.p: ; only_b t.q: "},
+		{"a name that both have without the prefix", a + " step", "layers.#.x layers.#.y embed norm step", "", three, "", ""},
+		{"its name, beside that of its counterpart", a, "layers.#.x layers.#.y embed norm m.embed", "", three, "", "only_b m.embed: "},
+		{"in A, beside that of its counterpart", "layers.#.x layers.#.y embed norm m.embed", a, "", three, "", "only_a m.embed: "},
+	} {
+		r, err := Diff(t.Context(), of(tt.a, "", three...), of(tt.b, tt.changed, tt.layers...), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, g := range r.Groups() {
+			got = append(got, fmt.Sprintf("%s %s: %s", g.Status, strings.Join(r.Where(&g), ", "), g.Change))
+		}
+		slices.Sort(got)
+		if groups, notes := strings.Join(got, "; "), strings.Join(r.Notes, "; "); groups != tt.want || notes != tt.notes || r.Equal != (tt.want == "") {
+			t.Errorf("%s:\n%s\n%s\nnot\n%s\n%s", tt.name, notes, groups, tt.notes, tt.want)
+		}
+	}
+	for _, to := range []string{"layers.", "transformer.h."} { // of a model of the family too, which is recognized or not
+		hf := open(t, testdata+"micro-griffin/hf")
+		var tensors []*tensor.Tensor
+		for _, x := range hf.Tensors() {
+			renamed := *x
+			renamed.Name = strings.Replace(x.Name, "model.layers.", to, 1)
+			tensors = append(tensors, &renamed)
+		}
+		other := checkpointOf(t, tensors...)
+		for _, sides := range [][2]*tensor.Checkpoint{{hf, other}, {other, hf}} {
+			r, err := Diff(t.Context(), sides[0], sides[1], Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := r.Summary; r.Equal || s.OnlyA+s.OnlyB > 0 || s.Renamed != len(tensors)-2 || len(r.Groups()) != 1 {
+				t.Errorf("%s: %+v", to, s)
+			}
+		}
+	}
+}

@@ -71,6 +71,7 @@ type differ struct {
 	pairs    []*pair      // A's tensors in order, and then those that only B has
 	left     []*pair      // that match none of the patterns
 	moved    *MovedLayers // nil if layers of one number belong together
+	mixed    bool         // only some names have another prefix in B
 	result   *Result
 	progress progress
 

@@ -106,6 +106,7 @@ func (d *differ) match(ctx context.Context, a, b *tensor.Checkpoint) error {
 		addByNames(d)
 	}
 	if !d.options.Raw {
+		keepNames(d)
 		if d.moved, err = alignLayers(ctx, d.a, d.b, &d.progress); err != nil {
 			return err
 		}
@@ -125,13 +126,31 @@ func addByNames(d *differ) {
 	prefixA, prefixB := commonNames(d.a.checkpoint, d.b.checkpoint)
 	outerA, listA := splitList(d.a.checkpoint, prefixA)
 	outerB, listB := splitList(d.b.checkpoint, prefixB)
-	if listA != listB && listA != "" && listB != "" {
+	if listA != "" && listB != "" {
 		prefixA, prefixB = outerA, outerB
-		d.b.ownList, d.b.list = listB, listA
-		d.note("the layers of %s of B are compared with those of %s of A", prefixB+listB, prefixA+listA)
+		if listA != listB {
+			d.b.ownList, d.b.list = listB, listA
+			d.note("the layers of %s of B are compared with those of %s of A", prefixB+listB, prefixA+listA)
+		}
 	}
 	d.a.addUnwrapped(prefixA)
 	d.b.addUnwrapped(prefixB)
+}
+
+// keepNames gives tensors of B the keys of tensors of A that have the same names, if neither side has the other's key. Names of which only some
+// have another prefix in B are not written without prefixes.
+func keepNames(d *differ) {
+	if d.a.prefix == d.b.prefix || !d.b.takeNames(d.a) {
+		return
+	}
+	if list, _ := longestList(d.b); d.b.ownList == "" && list != "" {
+		d.b.ownList, d.b.list = list, list
+		d.note("the layers of %s of B are compared with those of %s of A", d.b.prefix+list, d.a.prefix+list)
+	}
+	if d.b.ownList != "" {
+		d.b.ownList, d.b.list = d.b.prefix+d.b.ownList, d.a.prefix+d.b.list
+	}
+	d.a.prefix, d.b.prefix, d.mixed = "", "", true
 }
 
 // pairHeads gives an output head that only one side has the other's embedding as its counterpart, since
@@ -230,6 +249,8 @@ func (d *differ) pair(layout model.Layout) error {
 		p := &pairs[k]
 		p.a, p.b = d.a.byKey[key], d.b.byKey[key]
 		switch p.name = pairName(d.a, d.b, key, layout, p); {
+		case d.mixed && p.a != nil && p.b != nil:
+			p.name = d.a.fullName(key, layout, p.a)
 		case p.a == nil && d.b.hasOtherList(p.b):
 			p.name = unpaired + d.b.nameOf(p.b)
 		case p.a == nil && strings.HasPrefix(key, unpaired):

@@ -23,7 +23,7 @@ func (d *differ) pairRenamed(ctx context.Context) error {
 		return nil
 	}
 	for _, p := range d.pairs {
-		if p.a != nil && p.b != nil && d.b.hasOtherList(p.b) {
+		if p.a != nil && p.b != nil && (d.b.hasOtherList(p.b) || d.mixed && unwrap(p.a.Name, "") != unwrap(p.b.Name, "")) {
 			p.renamed, p.aligned = p.status == Equal, true
 		}
 	}

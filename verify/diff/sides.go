@@ -157,6 +157,26 @@ func (s *side) takeKeys(other *side) {
 	}
 }
 
+// takeNames gives tensors the keys of the other side's tensors of the same names, where neither side has the other's key. It reports whether such
+// names have the prefix of one side only.
+func (s *side) takeNames(other *side) (found bool) {
+	theirs := make(map[string]string, len(other.keys)) // keys by names
+	for _, key := range slices.Backward(other.keys) {  // an embedding that is also the head has two, the head's last
+		theirs[other.byKey[key].Name] = key
+	}
+	for i, key := range s.keys {
+		o := s.byKey[key]
+		switch to, ok := theirs[o.Name]; {
+		case ok && to == key:
+			found = found || unwrap(o.Name, s.prefix) != unwrap(o.Name, other.prefix) && s.nameOf(o) == other.nameOf(o)
+		case ok && s.byKey[to] == nil && other.byKey[key] == nil:
+			delete(s.byKey, key)
+			s.keys[i], s.byKey[to], found = to, o, true
+		}
+	}
+	return found
+}
+
 // endOf returns the end of a name, as a part of it, if that is a key, and otherwise the key.
 func endOf(name, key string) string {
 	if strings.HasSuffix(name, key) {
