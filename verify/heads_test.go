@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert"
@@ -82,5 +83,51 @@ func TestProvenHeadsVerify(t *testing.T) {
 	}
 	if proven < 100 {
 		t.Errorf("%d conversions", proven)
+	}
+}
+
+// A head under the wrapper of the other tensors is renamed as they are, and compared with the embedding.
+func TestHeadUnderWrapper(t *testing.T) {
+	for _, wrapper := range []string{"module.", "_orig_mod.", "state_dict.model."} {
+		for _, tt := range []struct {
+			name, summary string
+			do            func(m *made)
+			weights       string // the wrong tensor
+			compared      int
+		}{
+			{"copy", "of 100 tensors: 100 renamed", func(*made) {}, "", 100},
+			{"other", "of 100 tensors: 100 renamed", func(m *made) { flip(9, 0)(m.get(headName)) }, wrapper + headName, 100},
+			{"alone", "of 100 tensors: 1 missing, 99 renamed", func(m *made) { m.remove(embeddingName) }, "", 99},
+			{"none", "of 99 tensors: 99 renamed", func(m *made) { m.remove(headName) }, "", 99},
+		} {
+			m := baseOf(t, "bfloat16, torch").made.clone()
+			head := m.get(embeddingName).clone()
+			head.name = headName
+			m.tensors = append(m.tensors, head)
+			tt.do(m)
+			m.rename(func(name string) string { return wrapper + name })
+			v, err := m.judge(t)
+			if err != nil || v.Same {
+				t.Fatalf("%s%s: %v", wrapper, tt.name, err)
+			}
+			renamed, extra, wrong := "", 0, ""
+			for _, f := range findings(v) {
+				switch {
+				case f.Kind == RenamedTensor && f.Tensor == headName:
+					renamed += f.ConvertedName
+				case f.Kind == ExtraTensor:
+					extra++
+				case f.Kind == UntiedHead && f.Differing > 0:
+					wrong += f.ConvertedName
+				}
+			}
+			want := wrapper + headName
+			if tt.name == "none" {
+				want = ""
+			}
+			if v.Weights.Tensors != tt.compared || renamed != want || extra != 0 || wrong != tt.weights || !strings.HasPrefix(v.Structure.Summary, tt.summary) {
+				t.Errorf("%s%s: %q, %d compared, head renamed to %q, %d extra, wrong %q", wrapper, tt.name, v.Structure.Summary, v.Weights.Tensors, renamed, extra, wrong)
+			}
+		}
 	}
 }

@@ -51,7 +51,15 @@ func findRenamed(ctx context.Context, p *convert.Plan, converted *tensor.Checkpo
 	if err != nil {
 		return nil, err
 	}
-	pairs, err := diff.FindCounterparts(ctx, planned, converted, progress)
+	others, name, head := converted, p.Source.Family.HeadName(), ""
+	if p.Layout == model.HuggingFace && known(name) < 0 { // a head that may hold what the embedding does, and is not that
+		head = headIn(converted, found, name)
+		isHead := func(t *tensor.Tensor) bool { return t.Name == head }
+		if others, err = tensor.NewCheckpoint("", "", slices.DeleteFunc(slices.Clone(converted.Tensors()), isHead)); err != nil {
+			return nil, err
+		}
+	}
+	pairs, err := diff.FindCounterparts(ctx, planned, others, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +70,24 @@ func findRenamed(ctx context.Context, p *convert.Plan, converted *tensor.Checkpo
 	if r.renamed() == 0 && r.layers == nil {
 		return nil, nil
 	}
+	if head != "" {
+		r.names[name] = head
+	}
 	return r, nil
+}
+
+// headIn returns the name of the output head in a converted checkpoint, which may be under a wrapper; "" if there is none. name is that of the family.
+func headIn(converted *tensor.Checkpoint, found *model.Model, name string) string {
+	switch {
+	case converted.Tensor(name) != nil:
+		return name
+	case found == nil || found.Layout != model.HuggingFace:
+	case found.EmbeddedByHead:
+		return found.Embedding().Name
+	case len(found.Heads) > 0:
+		return found.Heads[0].Tensor.Name
+	}
+	return ""
 }
 
 // name returns the name that a converted checkpoint has for a tensor of the plan, "" for none. Without renamed tensors it is the plan's.

@@ -137,7 +137,7 @@ func TestVeryManyRenamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &convert.Plan{}
+		p := &convert.Plan{Source: &model.Model{Family: model.Griffin}}
 		p.Dests = []moves.Dest{{Name: "a", DType: tensor.F32, Shape: []int64{2}}}
 		p.Moves = []moves.Move{{Source: source, View: tensor.RowMajor(2)}}
 		r, err := findRenamed(t.Context(), p, many, nil, nil)
@@ -159,7 +159,7 @@ func TestRenamedBesideAHead(t *testing.T) {
 	of := func(name string, content ...byte) *tensor.Tensor {
 		return &tensor.Tensor{Name: name, DType: tensor.I8, Shape: []int64{int64(len(content))}, Data: memory(content)}
 	}
-	p := &convert.Plan{}
+	p := &convert.Plan{Source: &model.Model{Family: model.Griffin}}
 	for i, source := range []*tensor.Tensor{of("e", 1, 2, 3), of("a", 4, 5)} {
 		p.Dests = append(p.Dests, moves.Dest{Name: source.Name, DType: source.DType, Shape: source.Shape})
 		p.Moves = append(p.Moves, moves.Move{Dest: i, Source: source, View: tensor.RowMajor(source.Shape...)})

@@ -88,6 +88,8 @@ type structure struct {
 	resized   map[int]string
 	section   *Section
 	wrong     []wrongTensor
+
+	otherHeads int // that the plan does not have, under other names
 }
 
 // wrongTensor is what a finding is about. There may be as many as both checkpoints have tensors, so that the texts are made when they are shown.
@@ -129,6 +131,10 @@ func (c *structure) finding(k int) Finding {
 		}
 	case isRenamed:
 		f.Kind, f.Want, f.Got = RenamedTensor, d.Name, t.Name
+		if f.ConvertedName != t.Name { // it is the head
+			f.Tensor, f.ConvertedName = c.plan.Source.Family.HeadName(), t.Name
+			f.Want = f.Tensor
+		}
 	case isMisshapen:
 		f.Kind, f.Want, f.Got, f.Detail = MisshapenTensor, tensor.ShapeString(d.Shape), tensor.ShapeString(t.Shape), cmp.Or(c.resized[int(w.dest)], otherShape(d, t))
 	case isMistyped:
@@ -203,7 +209,7 @@ func (c *structure) embeddedByHead() bool {
 // heads returns the output heads that the plan does not have.
 func (c *structure) heads(found *model.Model, known func(name string) bool) (heads []*tensor.Tensor) {
 	if c.plan.Layout == model.HuggingFace {
-		name := c.plan.Source.Family.HeadName()
+		name := c.renaming.name(c.plan.Source.Family.HeadName())
 		if t := c.converted.Tensor(name); t != nil && !known(name) {
 			heads = append(heads, t)
 		}
@@ -225,10 +231,17 @@ func (c *structure) head(heads []*tensor.Tensor, tiesOther bool) (state headStat
 	i := c.plan.Embedding
 	for _, t := range heads {
 		d := c.plan.Dests[i]
+		isOther := c.plan.Layout == model.HuggingFace && t.Name != c.plan.Source.Family.HeadName()
+		if isOther {
+			c.wrong = append(c.wrong, wrongTensor{t, int32(i), isRenamed})
+		}
 		if c.embeddedByHead() && t == c.found.Embedding() { // check has looked at it
 			c.section.Notes = append(c.section.Notes, fmt.Sprintf("%s stands for the embedding, as in the source", t.Name))
 			state.alone = t.Name
 			continue
+		}
+		if isOther {
+			c.otherHeads++
 		}
 		if t.DType == d.DType && slices.Equal(t.Shape, d.Shape) {
 			c.section.Notes = append(c.section.Notes, t.Name+" is compared with the embedding, of which it should be a copy")
@@ -260,7 +273,7 @@ func (c *structure) summary() string {
 	if c.count(isWrongHead) > 0 {
 		parts = append(parts, "an output head that is not a copy of the embedding")
 	}
-	return "of " + text.Count(len(c.plan.Dests), "tensor") + ": " + strings.Join(parts, ", ")
+	return "of " + text.Count(len(c.plan.Dests)+c.otherHeads, "tensor") + ": " + strings.Join(parts, ", ")
 }
 
 func describeTensor(d tensor.DType, shape []int64) string {
