@@ -3,7 +3,6 @@ package model
 import (
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/adapter"
 	"github.com/griffin-ckpt/griffin/formats/peft"
@@ -245,7 +244,7 @@ func (g *merger) mergedHead(tied bool) (*tensor.Tensor, error) {
 	}
 	outer := m.Prefix
 	if m.Layout == HuggingFace {
-		outer = strings.TrimSuffix(outer, m.Family.Roots[HuggingFace])
+		outer = outerOf(m)
 	}
 	renamed := *base
 	renamed.Name = outer + m.Family.HeadName()

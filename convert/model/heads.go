@@ -33,7 +33,7 @@ func (h *Head) fits(embedding *tensor.Tensor) bool {
 func (r recognizer) addHead(t *tensor.Tensor) bool {
 	outer, known := r.Prefix, r.Family.Heads
 	if r.Layout == HuggingFace {
-		outer, known = strings.TrimSuffix(outer, r.Family.Roots[HuggingFace]), known[:1]
+		outer, known = outerOf(r.Model), known[:1]
 	}
 	for _, prefix := range []string{r.Prefix, outer} {
 		rest, under := strings.CutPrefix(t.Name, prefix)

@@ -175,3 +175,20 @@ func TestAnyVocabulary(t *testing.T) {
 		}
 	}
 }
+
+// The output head of transformers lies beside the root, whatever wrappers are around it and behind it.
+func TestHeadBesideWrappedRoot(t *testing.T) {
+	for _, wrappers := range [][2]string{{"", ""}, {"module.", ""}, {"", "_orig_mod."}, {"_fsdp_wrapped_module.", "_fsdp_wrapped_module."}} {
+		outer := wrappers[0]
+		tensors := modelTensors(&tinyConfig, HuggingFace, outer+"model."+wrappers[1])
+		head := named(outer+"lm_head.weight", tinyConfig.VocabSize, tinyConfig.Width)
+		score := named(outer+"score.weight", 2, tinyConfig.Width)
+		m, err := Recognize(checkpoint(t, append(tensors, head, score)...), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Heads) != 1 || m.Heads[0].Tensor.Name != head.Name || !IsBeside(m, score) || m.ExtraName(score, HuggingFace) != "score.weight" {
+			t.Errorf("%q: prefix %s, %d heads, beside %t, %s", wrappers, m.Prefix, len(m.Heads), IsBeside(m, score), m.ExtraName(score, HuggingFace))
+		}
+	}
+}

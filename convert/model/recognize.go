@@ -156,7 +156,7 @@ func (r recognizer) isExtra(t *tensor.Tensor) bool {
 // models do ("score.weight" beside "model.", "v_head." beside "pretrained_model.model."), and is not known to be
 // something else.
 func IsBeside(m *Model, t *tensor.Tensor) bool {
-	if m.Layout != HuggingFace || !strings.HasSuffix(m.Prefix, m.Family.Roots[HuggingFace]) || strings.HasPrefix(t.Name, m.Prefix) {
+	if m.Layout != HuggingFace || outerOf(m) == m.Prefix || strings.HasPrefix(t.Name, m.Prefix) {
 		return false
 	}
 	return len(t.Shape) > 0 && !isTrainerState(t.Name) && !isTrainerState(besideName(m, t))
@@ -164,7 +164,16 @@ func IsBeside(m *Model, t *tensor.Tensor) bool {
 
 // besideName returns the name of a tensor that lies beside the model, without what the names of both begin with.
 func besideName(m *Model, t *tensor.Tensor) string {
-	return strings.TrimPrefix(t.Name, strings.TrimSuffix(m.Prefix, m.Family.Roots[HuggingFace]))
+	return strings.TrimPrefix(t.Name, outerOf(m))
+}
+
+// outerOf returns what the names beside a model of transformers begin with: m.Prefix without the root, behind which there may be wrappers.
+func outerOf(m *Model) string {
+	root := m.Family.Roots[HuggingFace]
+	if i := strings.LastIndex(m.Prefix, root); i >= 0 && unwrap(m.Prefix[i+len(root):]) == "" {
+		return m.Prefix[:i]
+	}
+	return m.Prefix
 }
 
 // ExtraName returns the name that an extra tensor has in a layout: its own, below that layout's root if it lies among
