@@ -184,7 +184,7 @@ func refuseBeside(m *model.Model) error {
 		return nil
 	}
 	slices.SortFunc(beside, tensor.CompareNames)
-	return tensor.Bad("has %s that %s not of the model: %s", text.Count(len(beside), "tensor"), map[bool]string{true: "is", false: "are"}[len(beside) == 1], tensor.JoinNames(beside)).
+	return tensor.Bad("has %s not of the model: %s", text.Agree(len(beside), "tensor", "that is", "that are"), tensor.JoinNames(beside)).
 		In(m.Checkpoint.Path).Because(model.ReasonExtraTensors)
 }
 

@@ -107,7 +107,7 @@ func isNamedLike(a, b string) bool {
 	return partNumber.ReplaceAllString(a, "") == partNumber.ReplaceAllString(b, "")
 }
 
-// holdsTensors reports whether a file holds tensors. Over a network, its beginning or its name says so.
+// holdsTensors reports whether a file holds tensors. Over a network it is judged by its first bytes and its name, so that it is not read.
 func holdsTensors(source fs.FS, name string) bool {
 	if _, local := storage.LocalPath(source, name); !local {
 		head, _, err := readHead(source, name)

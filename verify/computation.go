@@ -158,7 +158,7 @@ func (r *run) runnable(source *runtime.Model) (*runtime.Model, error) {
 		window = known.AttentionWindow
 	}
 	if hf := r.plan.HF; hf != nil && softCap == float64(hf.LogitsSoftCap) {
-		softCap = known.LogitsSoftCap // in float16, a cap that stands for none changes logits
+		softCap = known.LogitsSoftCap // the number that stands for no cap is so small in float16 that it changes logits
 	}
 	if known.LogitsSoftCap == 0 && huggingface.IsNoSoftCap(softCap, r.plan.DType) {
 		softCap = 0

@@ -42,20 +42,25 @@ func (r *run) takeRecorded() {
 	if !errors.As(err, &missing) {
 		return
 	}
-	s := &r.options.Settings
+	r.recorded = append(r.recorded, completeSettings(&r.options.Settings, missing, known)...)
+}
+
+// completeSettings takes the settings that are missing from others, and returns their names.
+func completeSettings(s *model.Settings, missing *model.OptionError, from *model.Settings) (taken []string) {
 	for _, name := range missing.Missing {
 		switch name {
 		case "AttentionWindow":
-			s.AttentionWindow = known.AttentionWindow
-			r.recorded = append(r.recorded, string(logits.WindowSetting))
+			s.AttentionWindow = from.AttentionWindow
+			taken = append(taken, string(logits.WindowSetting))
 		case "LogitsSoftCap":
-			s.LogitsSoftCap = known.LogitsSoftCap
-			r.recorded = append(r.recorded, string(logits.SoftCapSetting))
+			s.LogitsSoftCap = from.LogitsSoftCap
+			taken = append(taken, string(logits.SoftCapSetting))
 		case "EmbeddingScale":
-			s.EmbeddingScale = known.EmbeddingScale
-			r.recorded = append(r.recorded, string(logits.ScaleSetting))
+			s.EmbeddingScale = from.EmbeddingScale
+			taken = append(taken, string(logits.ScaleSetting))
 		}
 	}
+	return taken
 }
 
 // withStated adds the settings that the config.json of the converted model states to an error about settings that are missing.

@@ -220,18 +220,9 @@ func assumeSettings(r *run) {
 	if !errors.As(err, &missing) {
 		return
 	}
-	window, softCap, scale, s := int64(2048), 30.0, true, &r.options.Settings
-	for _, name := range missing.Missing {
-		switch name {
-		case "AttentionWindow":
-			s.AttentionWindow = &window
-		case "LogitsSoftCap":
-			s.LogitsSoftCap = &softCap
-		case "EmbeddingScale":
-			s.EmbeddingScale = &scale
-		}
-	}
-	r.given = *s
+	window, softCap, scale := int64(2048), 30.0, true
+	completeSettings(&r.options.Settings, missing, &model.Settings{AttentionWindow: &window, LogitsSoftCap: &softCap, EmbeddingScale: &scale})
+	r.given = r.options.Settings
 }
 
 // noteAlone says of a checkpoint alone what is known of its settings and its head.
@@ -283,7 +274,8 @@ func (r *run) noteFormat(which string, c *tensor.Checkpoint) {
 	}
 }
 
-// noteSteps notes of which steps of training runs the checkpoints are, and which one was converted as the conversion.json of the conversion records.
+// noteSteps adds notes that name the step of a training run that each checkpoint is, and the step that was converted, which the conversion.json of
+// the conversion records.
 func noteSteps(r *run) {
 	v, source := r.verdict, "source"
 	if r.converted == nil {

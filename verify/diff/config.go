@@ -185,8 +185,8 @@ func (s *side) hasOwnConfig() bool {
 	return (s.model == nil || s.model.Layout == model.HuggingFace) && hasConfig(s.checkpoint)
 }
 
-// isPart reports whether a model lacks whole blocks or tensors outside them, as one of several files does, so that nothing tells which blocks the
-// model has.
+// isPart reports whether a model lacks whole blocks, or tensors that are in no block. It is then one of several files, or so, and how many blocks
+// the whole model has is not known.
 func isPart(m *model.Model) bool {
 	var problems *model.MismatchError
 	return errors.As(m.Problems(), &problems) && slices.ContainsFunc(problems.Missing, func(p model.Problem) bool {

@@ -137,8 +137,8 @@ func addByNames(d *differ) {
 	d.b.addUnwrapped(prefixB)
 }
 
-// keepNames gives tensors of B the keys of tensors of A that have the same names, if neither side has the other's key. Names of which only some
-// have another prefix in B are not written without prefixes.
+// keepNames pairs tensors that have the same full name on both sides, where the prefixes that were removed would part them, as if only the layers
+// were renamed. Names are then written in full, prefixes included.
 func keepNames(d *differ) {
 	if d.a.prefix == d.b.prefix || !d.b.takeNames(d.a) {
 		return
