@@ -25,6 +25,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/addresses"
 	"github.com/griffin-ckpt/griffin/cmd/internal/completion"
 	"github.com/griffin-ckpt/griffin/cmd/internal/resident"
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
@@ -95,7 +96,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		if o, ok := app.ErrWriter.(*terminal.Output); ok && o.Mode == terminal.None {
 			stderr = io.Discard // --quiet
 		}
-		registerAddresses(ctx, stderr)
+		addresses.Register(ctx, stderr)
 		return app.RunContext(ctx, args)
 	})
 }

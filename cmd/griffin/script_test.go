@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/addresses"
 	"github.com/griffin-ckpt/griffin/formats/storage/storagetest"
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -80,7 +81,7 @@ func TestScripts(t *testing.T) {
 func condition(name string) (bool, error) {
 	switch name {
 	case "buckets":
-		return registerBuckets != nil, nil
+		return addresses.HasBuckets(), nil
 	case "fast":
 		return reference.FastIsFaster(), nil
 	}

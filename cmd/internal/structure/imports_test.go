@@ -19,6 +19,7 @@ var imports = []struct {
 	may      []string
 }{
 	{"cmd/griffin", []string{"cmd/internal/...", "convert/...", "formats/...", "reference/...", "verify/..."}},
+	{"cmd/internal/addresses", []string{"formats/storage/..."}},
 	{"cmd/internal/completion", nil},
 	{"cmd/internal/nearest", []string{"convert/names"}},
 	{"cmd/internal/resident", nil},
@@ -184,14 +185,14 @@ var confined = []struct {
 	reason   string
 }{
 	{"os", []string{
-		"cmd/griffin", "cmd/internal/completion", "cmd/internal/resident", "cmd/internal/release", "cmd/internal/terminal", "formats/storage", "formats/storage/bucket", "formats/storage/hub", "formats/storage/internal/system", "formats/storage/publish",
+		"cmd/griffin", "cmd/internal/completion", "cmd/internal/nearest", "cmd/internal/resident", "cmd/internal/release", "cmd/internal/terminal", "formats/storage", "formats/storage/bucket", "formats/storage/hub", "formats/storage/internal/system", "formats/storage/publish",
 		// Files that write, or look at a destination.
 		"convert/stage.go", "convert/replaceable.go", "convert/huggingface/copy.go",
 		"formats/torch/internal/torchtest", "verify/internal/cases", // for tests
 	}, "files are read through a source of formats/storage"},
 	{"net/http", []string{"cmd/griffin", "formats/storage/..."}, "networks are reached through formats/storage"},
 	{"gocloud.dev/...", []string{"formats/storage/bucket"}, "the clouds' libraries are heavy; only the command imports what has them"},
-	{module + "/formats/storage/bucket", []string{"cmd/griffin"}, "the clouds' libraries are heavy"},
+	{module + "/formats/storage/bucket", []string{"cmd/internal/addresses"}, "the clouds' libraries are heavy"},
 	{"github.com/urfave/cli/...", []string{"cmd/griffin"}, "flags are read by the command"},
 }
 

@@ -1,0 +1,43 @@
+package nearest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestPath(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"runs/step-100/model.safetensors", "2b-it.pt", "notes.txt"} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	isModel := func(name string) bool { return filepath.Ext(name) == ".pt" || filepath.Ext(name) == ".safetensors" }
+	for _, c := range []struct{ path, want string }{
+		{"2b-it.pt", "2b-it.pt"},
+		{"2b-ti.pt", "2b-it.pt"},
+		{"2b-it.tp", "2b-it.pt"},
+		{"2b-it", "2b-it.pt"},
+		{"run/step-100", "runs/step-100"},
+		{"rusn/step-10/modle.safetensors", "runs/step-100/model.safetensors"},
+		{"notes", ""}, // no model
+		{"9b-something-else.pt", ""},
+		{"elsewhere/2b-it.pt", ""},
+	} {
+		want := c.want
+		if want != "" {
+			want = filepath.Join(dir, filepath.FromSlash(want))
+		}
+		if got := Path(filepath.Join(dir, filepath.FromSlash(c.path)), isModel); got != want {
+			t.Errorf("%s: got %q, want %q", c.path, got, want)
+		}
+	}
+	if got := Path("s3://bucket/2b-it.pt", isModel); got != "" {
+		t.Errorf("an address: got %q", got)
+	}
+}
