@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -394,24 +395,21 @@ func findTensor(ckpt *tensor.Checkpoint, name string) (*tensor.Tensor, error) {
 	}
 	switch near := nearest.Tensor(name, names); {
 	case len(below) > 1:
-		return nil, err.advise("%d names begin with it: %s; griffin inspect %s lists all", len(below), joinFolded(below), ckpt.Path)
+		return nil, err.advise("%d names begin with it, %s; griffin inspect --all %s lists them", len(below), someOf(below), ckpt.Path)
 	case len(within) > 1:
-		return nil, err.advise("%d names contain it: %s; griffin inspect %s lists all", len(within), joinFolded(within), ckpt.Path)
+		return nil, err.advise("%d names contain it, %s; griffin inspect --all %s lists them", len(within), someOf(within), ckpt.Path)
 	case near != "" || len(within) == 1:
 		return nil, err.advise("did you mean %q?", append(within, near)[0])
 	}
 	return nil, err.advise("griffin inspect %s lists the names", ckpt.Path)
 }
 
-// joinFolded returns the first of the names of tensors in one line, those that several layers have as one.
-func joinFolded(names []string) string {
-	var tensors []tensorEntry
-	for _, name := range names {
-		tensors = append(tensors, tensorEntry{Name: name})
+// someOf returns names of tensors in natural order, or the first of many.
+func someOf(all []string) string {
+	const most = 8
+	slices.SortFunc(all, tensor.CompareNames)
+	if len(all) > most {
+		return "such as " + strings.Join(all[:most/2], ", ")
 	}
-	var rows []string
-	for _, row := range folded(tensors, false, nil) {
-		rows = append(rows, row.Name)
-	}
-	return tensor.JoinNames(rows)
+	return strings.Join(all, ", ")
 }

@@ -185,7 +185,7 @@ func (s *modelSummary) lines() []string {
 	}
 	if s.AttentionWindow != nil {
 		settings := fmt.Sprintf("logits soft cap %g, embedding scale %t", *s.LogitsSoftCap, *s.EmbeddingScale)
-		if slices.Contains(s.BlockTypes, string(model.Attention)) {
+		if s.attends() {
 			settings = fmt.Sprintf("attention window %d, ", *s.AttentionWindow) + settings
 		}
 		lines = append(lines, settings)
@@ -199,9 +199,9 @@ func (s *modelSummary) lines() []string {
 		}
 		lines = append(lines, "config.json cannot be used: "+why)
 	} else if s.lacksConfig {
-		lines = append(lines, "there is no config.json; attention window, logits soft cap and embedding scale are unknown")
+		lines = append(lines, "there is no config.json; "+s.unknown())
 	} else {
-		lines = append(lines, "attention window, logits soft cap and embedding scale are unknown: they cannot be inferred from shapes")
+		lines = append(lines, s.unknown()+": they cannot be inferred from shapes")
 	}
 	if len(s.BeyondOriginal) > 0 {
 		lines = append(lines, "the original implementation does not compute it: "+strings.Join(s.BeyondOriginal, "; "))
@@ -216,6 +216,19 @@ func (s *modelSummary) lines() []string {
 		lines = append(lines, "note: "+note)
 	}
 	return lines
+}
+
+// attends reports whether the model may have attention blocks, and so a window.
+func (s *modelSummary) attends() bool {
+	return slices.ContainsFunc(s.BlockTypes, func(kind string) bool { return kind != string(model.Recurrent) })
+}
+
+// unknown names the settings of a model of which nothing is known.
+func (s *modelSummary) unknown() string {
+	if s.attends() {
+		return "attention window, logits soft cap and embedding scale are unknown"
+	}
+	return "logits soft cap and embedding scale are unknown"
 }
 
 // sizes returns the sizes as text. Those that no tensor shows are unknown.

@@ -231,22 +231,39 @@ func TestFilesAreCheckedByPython(t *testing.T) {
 			if algorithm == "blake3" && exec.Command(python, "-c", "import blake3").Run() != nil {
 				t.Skip("needs the package blake3 of Python")
 			}
-			dir := filepath.Join(t.TempDir(), "out")
-			if status := runCommand(t.Context(), []string{"griffin", "convert", "--digest", algorithm, "../../testdata/odd-griffin/hf", dir}, io.Discard, io.Discard); status != 0 {
-				t.Fatalf("exit status %d", status)
-			}
-			if out, err := exec.Command(python, "-c", script, dir).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-			weights := filepath.Join(dir, "model.safetensors")
-			content := []byte(readFile(t, weights))
-			content[len(content)-1] ^= 1
-			if err := os.WriteFile(weights, content, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			if out, err := exec.Command(python, "-c", script, dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "model.safetensors was changed") {
-				t.Errorf("a changed file: %v: %s", err, out)
-			}
+			checkByPython(t, python, script, []string{"--digest", algorithm}, filepath.Join(t.TempDir(), "out"), "conversion.json", "model.safetensors")
+			checkByPython(t, python, script, []string{"--digest", algorithm, "--to", "torch"}, filepath.Join(t.TempDir(), "out.pt"), "../out.pt.conversion.json", "")
 		})
+	}
+}
+
+// checkByPython converts to dst and runs the script on the record of the conversion: as it is, after its weights were changed, and without them.
+func checkByPython(t *testing.T, python, script string, flags []string, dst, record, weights string) {
+	t.Helper()
+	args := append([]string{"griffin", "convert", "../../testdata/odd-griffin/hf", dst}, flags...)
+	if status := runCommand(t.Context(), args, io.Discard, io.Discard); status != 0 {
+		t.Fatalf("exit status %d", status)
+	}
+	check := func() (string, error) {
+		out, err := exec.Command(python, "-c", script, filepath.Join(dst, record)).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := check(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	weights = filepath.Join(dst, weights)
+	content := []byte(readFile(t, weights))
+	content[len(content)-1] ^= 1
+	if err := os.WriteFile(weights, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := check(); err == nil || !strings.Contains(out, filepath.Base(weights)+" was changed") {
+		t.Errorf("a changed file: %v: %s", err, out)
+	}
+	if err := os.Remove(weights); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := check(); err == nil || !strings.Contains(out, filepath.Base(weights)+" is missing") {
+		t.Errorf("a missing file: %v: %s", err, out)
 	}
 }

@@ -21,7 +21,7 @@ type spool struct {
 	end int64
 }
 
-const spoolName = "spool"
+const spoolName = "spool" + publish.WorkMark
 
 func isSpooled(a *newArray) bool { return a.Chunks() <= 1 }
 

@@ -38,7 +38,7 @@ type FileStage struct {
 
 // stagedFile is the name of the file in its stage. Its own name, with the suffixes of the others, may be longer than the
 // file system allows.
-const stagedFile = "file"
+const stagedFile = "file" + WorkMark
 
 // Suffixes of other files in a stage: a copy of the sidecar, which exists from when file and sidecar are complete until
 // both have been published, and the previous sidecar.

@@ -270,7 +270,12 @@ func isStage(name, base string) (stage string, old, ok bool) {
 	return stage, old, err == nil && strings.ToLower(random) == random
 }
 
-// Destination returns the path at which a file of a stage appears when it is published. Other paths are returned as they are.
+// WorkMark is in the names of the files of a stage that are not published under their own name. The rest of the name, after the mark, follows
+// the name of the directory in errors.
+const WorkMark = ".work"
+
+// Destination returns the path at which a file of a stage appears when it is published, and for one that does not appear that of its
+// directory. Other paths are returned as they are.
 func Destination(path string) string {
 	rest := ""
 	for at := path; ; at = filepath.Dir(at) {
@@ -282,6 +287,10 @@ func Destination(path string) string {
 		if base, hidden := strings.CutPrefix(base, "."); ok && hidden && len(digits) == stageRand {
 			if rest == base { // the stage of a file holds the file
 				return dir + base
+			}
+			folder, file := filepath.Split(rest)
+			if _, suffix, ok := strings.Cut(file, WorkMark); ok {
+				return filepath.Join(dir+base, folder) + suffix
 			}
 			return filepath.Join(dir+base, rest)
 		}

@@ -267,18 +267,21 @@ func TestCheckFree(t *testing.T) {
 func TestDestinationOf(t *testing.T) {
 	digits := strings.Repeat("0f", stageRand/2)
 	for path, want := range map[string]string{
-		"/x/.model.griffin-" + digits + "/config.json":     "/x/model/config.json",
-		"/x/.model.griffin-" + digits + "/a/b":             "/x/model/a/b",
-		"/x/.model.griffin-" + digits:                      "/x/model",
-		"/x/.model.griffin-" + digits + ".old/config.json": "/x/model/config.json",
-		"/x/.model.pt.griffin-" + digits + "/model.pt":     "/x/model.pt",
-		".model.griffin-" + digits + "/config.json":        "model/config.json",
-		"/x/.model.griffin-" + digits[1:] + "/config.json": "/x/.model.griffin-" + digits[1:] + "/config.json",
-		"/x/model.griffin-" + digits + "/config.json":      "/x/model.griffin-" + digits + "/config.json",
-		"/x/model/config.json":                             "/x/model/config.json",
-		"config.json":                                      "config.json",
-		"/":                                                "/",
-		"":                                                 "",
+		"/x/.model.griffin-" + digits + "/config.json":                           "/x/model/config.json",
+		"/x/.model.griffin-" + digits + "/a/b":                                   "/x/model/a/b",
+		"/x/.model.griffin-" + digits:                                            "/x/model",
+		"/x/.model.griffin-" + digits + ".old/config.json":                       "/x/model/config.json",
+		"/x/.model.pt.griffin-" + digits + "/model.pt":                           "/x/model.pt",
+		"/x/.model.pt.griffin-" + digits + "/" + stagedFile:                      "/x/model.pt",
+		"/x/.model.pt.griffin-" + digits + "/" + stagedFile + ".conversion.json": "/x/model.pt.conversion.json",
+		"/x/.model.griffin-" + digits + "/d/spool" + WorkMark:                    "/x/model/d",
+		".model.griffin-" + digits + "/config.json":                              "model/config.json",
+		"/x/.model.griffin-" + digits[1:] + "/config.json":                       "/x/.model.griffin-" + digits[1:] + "/config.json",
+		"/x/model.griffin-" + digits + "/config.json":                            "/x/model.griffin-" + digits + "/config.json",
+		"/x/model/config.json":                                                   "/x/model/config.json",
+		"config.json":                                                            "config.json",
+		"/":                                                                      "/",
+		"":                                                                       "",
 	} {
 		if got := Destination(path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
