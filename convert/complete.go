@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // OccupiedError reports that there is something at a destination that is not the complete result of this conversion.
@@ -69,6 +70,9 @@ func IsComplete(ctx context.Context, src *tensor.Checkpoint, dst string, o Optio
 	}
 	if difference != "" {
 		return false, occupied("%s", difference)
+	}
+	if record.Overflowed > 0 && !o.AllowInexact {
+		return false, occupied("%s became infinite, which is not allowed", text.Count(record.Overflowed, "element"))
 	}
 	written, err := formats.OpenSource(source, name, formats.Options{})
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) {

@@ -174,7 +174,7 @@ func TestContainerOptions(t *testing.T) {
 		note string
 	}{
 		{"all", Options{}, "fp8 float8_e4m3fn, h.0.w float32, h.1.w float32, none float16, step int64", "share storage are written once for each name: h.0.w, h.1.w"},
-		{"cast", Options{DType: tensor.BF16}, "fp8 float8_e4m3fn, h.0.w bfloat16, h.1.w bfloat16, none bfloat16, step int64", "keep their type: 1 of float8_e4m3fn, 1 of int64"},
+		{"cast", Options{DType: tensor.BF16, AllowInexact: true}, "fp8 float8_e4m3fn, h.0.w bfloat16, h.1.w bfloat16, none bfloat16, step int64", "keep their type: 1 of float8_e4m3fn, 1 of int64"},
 		{"part", Options{Only: []string{"h.*", "step"}, Rename: rules}, "layers.0.weight float32, layers.1.weight float32, step int64", ""},
 	} {
 		tt.o.To, tt.o.Verify = ToSafetensors, true

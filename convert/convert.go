@@ -304,6 +304,11 @@ func (c *conversion) write(ctx context.Context, stage *staging) error {
 	if err := c.addDivisionCost(written); err != nil {
 		return err
 	}
+	if !c.options.AllowInexact {
+		if err := c.checkOverflow(written); err != nil {
+			return err
+		}
+	}
 	c.moved = r
 	c.result.add(written)
 	if c.result.Overflowed == 0 && c.result.Inexact == 0 {
@@ -404,7 +409,7 @@ func (c *conversion) listFiles(ctx context.Context, stage *staging) ([]manifest.
 // record describes the conversion, for conversion.json.
 func (c *conversion) record(dests, sources *moves.Digests) *recorder {
 	r := newRecorder(c.outline, ToolVersion(), c.output.format(), dests, sources, c.options.Digest, c.origin)
-	r.head.Adapter, r.head.HuggingFace = c.adapter, c.result.HF
+	r.head.Adapter, r.head.HuggingFace, r.head.Overflowed = c.adapter, c.result.HF, c.result.Overflowed
 	return r
 }
 
@@ -446,7 +451,7 @@ func (c *conversion) prove(ctx context.Context, stage *staging, progress func(do
 			t.Name = c.Dests[i].Name
 		}
 	}
-	p, err := proof.Prove(ctx, c.List, output, proof.Options{Progress: progress, Sources: c.digests()})
+	p, err := proof.Prove(ctx, c.List, output, proof.Options{Progress: progress, Sources: c.digests(), AllowOverflow: c.options.AllowInexact})
 	err = errors.Join(err, output.Close())
 	if err != nil {
 		return nil, err

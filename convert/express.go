@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/huggingface"
@@ -10,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // Reasons of a *tensor.FormatError for a model that the target cannot express.
@@ -17,6 +19,8 @@ const (
 	ReasonInexact      tensor.Reason = "inexact"       // Options.AllowInexact would write it
 	ReasonInexactF16   tensor.Reason = "inexact f16"   // the same; bfloat16 or float32 have an exact form
 	ReasonUnderflow    tensor.Reason = "underflow"     // the same; another Options.DType may have room for the elements
+	ReasonOverflow     tensor.Reason = "overflow"      // the same; without Options.DType, every element keeps its value
+	ReasonOverflowF16  tensor.Reason = "overflow f16"  // the same; bfloat16 and float32 have room for the elements
 	ReasonDivideF64    tensor.Reason = "divide f64"    // float64 is not divided; float32 is
 	ReasonSeparateHead tensor.Reason = "separate head" // Options.Extra KeepExtra would write it
 
@@ -153,4 +157,36 @@ func (o *outline) checkDivision(written []tensor.Written, allowInexact bool) (co
 			In(o.checkpoint.Path).Of(d.Source.Name).Because(ReasonUnderflow)
 	}
 	return fmt.Sprintf("%s are not the embedding's once transformers multiplies them by %g (counted)", of, d.Divide), nil
+}
+
+// checkOverflow returns a *tensor.FormatError if elements became infinite, too large for their dtype. written is what transfer.Execute returned.
+func (o *outline) checkOverflow(written []tensor.Written) error {
+	largest, tensors := 0, 0
+	for i := range written {
+		if written[i].Overflowed > 0 {
+			tensors++
+		}
+		if written[i].Largest > written[largest].Largest {
+			largest = i
+		}
+	}
+	if tensors == 0 {
+		return nil
+	}
+	dest, w := &o.Dests[largest], &written[largest]
+	others := ""
+	if tensors > 1 {
+		others = fmt.Sprintf("; so would be elements of %s", text.Count(tensors-1, "other tensor"))
+	}
+	var sources []string
+	for _, m := range o.MovesOf(largest) {
+		sources = append(sources, m.Source.Name)
+	}
+	err := tensor.Bad("%s of %s would be infinite in %s, the largest with magnitude %.6g%s",
+		text.Grouped(w.Overflowed), text.Count(dest.Elements(), "element"), dest.DType, w.Largest, others).
+		In(o.checkpoint.Path).Of(tensor.JoinNames(slices.Compact(sources)))
+	if most := float64(math.Float32frombits(0x7f7f0000)); dest.DType == tensor.F16 && w.Largest <= most { // the largest bfloat16
+		return err.Because(ReasonOverflowF16)
+	}
+	return err.Because(ReasonOverflow)
 }

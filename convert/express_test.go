@@ -2,6 +2,7 @@ package convert
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"os"
@@ -359,6 +360,65 @@ func TestDivisionThatLosesBits(t *testing.T) {
 		}
 		if tt.allowed && (r == nil || r.Inexact != 192 || len(r.HF.Inexact) != 1 || !strings.Contains(strings.Join(r.Notes, "\n"), "192 of 192 elements")) {
 			t.Errorf("%#x: %+v", tt.code, r)
+		}
+	}
+}
+
+// TestOverflow: elements that the dtype cannot hold are refused, with the tensor and the largest of them, unless they are allowed; then they are recorded. This is
+// known only after the elements were moved.
+func TestOverflow(t *testing.T) {
+	const large, more, most = 0x47800000, 0xc8000000, 0x7f7fffff // of float32: 65536, -131072, and the largest
+	for _, tt := range []struct {
+		codes   []uint32 // of the first elements of the embedding
+		bias    uint32   // of the first element of each vector
+		to      tensor.DType
+		allowed bool
+		want    string
+		reason  tensor.Reason
+	}{
+		{[]uint32{large, more}, 0, tensor.BF16, false, "", ""},
+		{[]uint32{0x477fefff}, 0, tensor.F16, false, "", ""}, // rounds to the largest float16
+		{[]uint32{large, more, 0x7f800000}, 0, tensor.F16, true, "", ""},
+		{[]uint32{large, more, 0x7f800000, 0x7fc00000}, 0, tensor.F16, false, "2 of 192 elements would be infinite in float16, the largest with magnitude 131072", ReasonOverflowF16},
+		{[]uint32{more}, large, tensor.F16, false, "1 of 192 elements would be infinite in float16, the largest with magnitude 131072; so would be elements of 9 other tensors", ReasonOverflowF16},
+		{[]uint32{most}, 0, tensor.F16, false, "1 of 192 elements would be infinite in float16, the largest with magnitude 3.40282e+38", ReasonOverflow},
+		{[]uint32{most}, 0, tensor.BF16, false, "1 of 192 elements would be infinite in bfloat16, the largest with magnitude 3.40282e+38", ReasonOverflow},
+	} {
+		c := formConfig(16, model.Recurrent)
+		var tensors []*tensor.Tensor
+		for _, x := range modelTensors(c, model.Torch, model.Griffin.Roots[model.Torch]) {
+			x.DType = tensor.F32
+			data := make([]byte, x.Bytes())
+			switch {
+			case x.Shape[0] == c.VocabSize:
+				for i, code := range tt.codes {
+					binary.LittleEndian.PutUint32(data[4*i:], code)
+				}
+			case len(x.Shape) == 1:
+				binary.LittleEndian.PutUint32(data, tt.bias)
+			}
+			tensors = append(tensors, withData(x, data))
+		}
+		for _, to := range []Target{ToHF, ToTorch, ToOrbax, ToSafetensors} {
+			o := Options{To: to, DType: tt.to, AllowInexact: tt.allowed, Verify: true}
+			if to != ToSafetensors {
+				o.Settings = model.Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(true)}
+			}
+			dst := filepath.Join(t.TempDir(), "out")
+			r, err := Convert(t.Context(), checkpoint(t, tensors...), dst, o)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || tensor.ReasonOf(err) != tt.reason) {
+				t.Errorf("%s %x: %v, want %q", to, tt.codes, err, tt.want)
+			}
+			if err != nil {
+				if left, _ := os.ReadDir(filepath.Dir(dst)); len(left) > 0 {
+					t.Errorf("%s %x: %v", to, tt.codes, left)
+				}
+				continue
+			}
+			record, _, err := readManifest(dst)
+			if want := map[bool]int64{true: 2}[tt.allowed]; err != nil || r.Overflowed != want || record.Overflowed != want {
+				t.Errorf("%s %x: %d became infinite, %+v recorded, %v", to, tt.codes, r.Overflowed, record, err)
+			}
 		}
 	}
 }

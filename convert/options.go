@@ -22,7 +22,7 @@ type Options struct {
 	To           Target            // layout and format
 	Settings     model.Settings    // what shapes do not show
 	DType        tensor.DType      // of all tensors; Invalid keeps each one's own
-	AllowInexact bool              // write a model that the target cannot express exactly, and note the cost
+	AllowInexact bool              // write a model that the target or the DType cannot express exactly, and note the cost
 	Overwrite    bool              // replace an existing destination, on success
 	DryRun       bool              // plan only: write nothing
 	Digest       digest.Algorithms // of the digests in conversion.json; 0 for digest.Default
@@ -139,7 +139,6 @@ func (o *Options) check() error {
 		{[]Target{ToHF}, o.Tokenizer != "", "Tokenizer", "tokenizer files"},
 		{[]Target{ToHF}, o.InstructionTuned, "InstructionTuned", "a chat template"},
 		{[]Target{ToHF, ToSafetensors}, o.MaxShardSize != 0, "MaxShardSize", "shards"},
-		{[]Target{ToHF}, o.AllowInexact, "AllowInexact", "an inexact form"},
 		{[]Target{ToHF}, o.MatchRuntime != NoRuntime, "MatchRuntime", "a configuration that a runtime reads"},
 		{[]Target{ToOrbax}, o.OrbaxFormat != 0, "OrbaxFormat", "an Orbax format"},
 		{[]Target{ToSafetensors}, len(o.Only) > 0, "Only", "a part of a model"},

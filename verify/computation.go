@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/internal/statement"
@@ -430,7 +431,11 @@ func addLost(c *computation, d *runtime.Divergence, source, converted runtime.Si
 	}
 	lost = append(lost, v.lost...)
 	switch {
-	case lost == nil || d.Refused:
+	case d.Refused:
+	case v.Weights != nil && v.Weights.Overflowed > 0:
+		d.From, d.First, d.Reason = 0, nil, ""
+		d.Summary = text.Count(v.Weights.Overflowed, "element") + " became infinite, so that the conversion need not compute what the source does at any position"
+	case lost == nil:
 	case d.From < 0: // it ends with what is the same at every position
 		d.Summary += ", apart from " + inWords(lost)
 	case d.From > 0 && (v.lost != nil || v.Weights.Inexact > 0):

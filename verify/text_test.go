@@ -304,7 +304,7 @@ func TestLost(t *testing.T) {
 		{&WeightsSection{Rounded: 3, RoundedTo: "bfloat16"}, "rounded to bfloat16", "rounding to bfloat16"},
 		{&WeightsSection{Rounded: 3, Kept: true, RoundedTo: "bfloat16"}, "", "rounding in bfloat16"},
 		{&WeightsSection{Rounded: 3, Widened: 1, RoundedTo: "bfloat16", DTypes: "2 tensors rounded to bfloat16, 1 tensor as float32"}, "2 tensors rounded to bfloat16, 1 tensor as float32", "rounding"},
-		{&WeightsSection{Rounded: 3, RoundedTo: "float16", Overflowed: 1, Inexact: 1}, "rounded to float16", "rounding to float16; 1 element that became infinite; what dividing the embedding lost"},
+		{&WeightsSection{Rounded: 3, RoundedTo: "float16", Overflowed: 1, Inexact: 1}, "rounded to float16", "rounding to float16; what dividing the embedding lost"},
 		{&WeightsSection{Rounded: 3, Widened: 3, Kept: true, RoundedTo: "float32", Inexact: 1}, "whose embedding transformers does not restore exactly", "rounding in float32; what dividing the embedding lost"},
 	} {
 		if altered, lost := tt.w.altered(), strings.Join(tt.w.lost(), "; "); altered != tt.altered || lost != tt.lost {

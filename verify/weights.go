@@ -47,7 +47,7 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 		total += (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes()
 	}
 	digests := r.digestAlgorithms()
-	proved, err := proof.Prove(ctx, l, r.converted, proof.Options{Sources: digests, Dests: digests, Progress: func(done int64) { r.progress("comparing weights", done, total) }})
+	proved, err := proof.Prove(ctx, l, r.converted, proof.Options{Sources: digests, Dests: digests, AllowOverflow: r.recordsOverflow(), Progress: func(done int64) { r.progress("comparing weights", done, total) }})
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +157,9 @@ const (
 	skipped = -2 // not compared, because of its structure
 )
 
+// recordsOverflow reports whether the conversion.json of the converted checkpoint records that elements became infinite, as was allowed.
+func (r *run) recordsOverflow() bool { return r.record.Record != nil && r.record.Overflowed > 0 }
+
 // addFindings makes findings of the failures of a proof.
 func (w *weightsCheck) addFindings() {
 	w.state = slices.Repeat([]int32{right}, len(w.list.Dests))
@@ -232,7 +235,11 @@ func (w *weightsCheck) explain(ctx context.Context, c *model.Config, progress fu
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for k, i := range explained {
 		group.Go(func() (err error) {
-			details[k], err = x.describe(groupCtx, i)
+			if f := w.failures.At(int(w.wrong[k])); f.Overflowed == f.Differing {
+				details[k] = fmt.Sprintf("became infinite, beyond the range of %s", w.list.Dests[i].DType)
+			} else {
+				details[k], err = x.describe(groupCtx, i)
+			}
 			progress(done.Add(bytes(i)), total)
 			return err
 		})

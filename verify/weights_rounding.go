@@ -169,7 +169,7 @@ func (w *WeightsSection) altered() string {
 	return ""
 }
 
-// lost names what another dtype, or the division of the embedding, changed in what the conversion computes.
+// lost names what another dtype, or the division of the embedding, changed in what the conversion computes, apart from infinities.
 func (w *WeightsSection) lost() (all []string) {
 	if w == nil {
 		return nil
@@ -182,9 +182,6 @@ func (w *WeightsSection) lost() (all []string) {
 		all = append(all, "rounding in "+w.RoundedTo)
 	default:
 		all = append(all, "rounding to "+w.RoundedTo)
-	}
-	if w.Overflowed > 0 {
-		all = append(all, text.Count(w.Overflowed, "element")+" that became infinite")
 	}
 	if w.Inexact > 0 {
 		all = append(all, runtime.LostInDivision)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/convert/proof"
@@ -349,6 +351,36 @@ func TestWeightsSummary(t *testing.T) {
 		w.summarise(tensor.F16)
 		if s := w.section; (s.RoundedTo == "float16") != (s.Rounded > 0) || s.OK != tt.ok || s.Summary != tt.summary || strings.Join(s.Notes, "; ") != tt.note {
 			t.Errorf("right %t: %s %q, want %s %q", s.OK, s.Summary, s.Notes, tt.summary, tt.note)
+		}
+	}
+}
+
+// Elements that are too large for another dtype are wrong, and said to be, unless the conversion.json beside them records that they were allowed. In no case
+// is the conversion said to compute the same.
+func TestOverflowed(t *testing.T) {
+	m := baseOf(t, "float32, torch").made.clone()
+	special(0x7149f2ca)(m.get(finalNorm)) // 1e30
+	source, converted := m.write(t), filepath.Join(t.TempDir(), "hf")
+	convertFiles(t, source, converted, convert.Options{To: convert.ToHF, DType: tensor.F16, AllowInexact: true})
+	const summary = "1 element became infinite, so that the conversion need not compute what the source does at any position"
+	for _, tt := range []struct {
+		verdict, wrong string
+		do             func()
+	}{
+		{"the same model, rounded to float16 (1 element became infinite)", "", func() {}},
+		{"not the same model", "(0x7c00), not 1.0000000150474662e+30 (0x7149f2ca); became infinite, beyond the range of float16", func() { remove(t, converted, manifest.Name) }},
+	} {
+		tt.do()
+		v, err := verifyFiles(t, source, converted, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wrong := ""
+		for _, f := range v.Weights.Findings.All() {
+			wrong += f.String()
+		}
+		if v.Verdict != tt.verdict || !strings.HasSuffix(wrong, tt.wrong) || (wrong == "") != v.Weights.OK || v.Runtime.Summary != summary || v.Runtime.From != 0 {
+			t.Errorf("%s, %q, %+v", v.Verdict, wrong, v.Runtime)
 		}
 	}
 }

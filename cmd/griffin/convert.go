@@ -55,7 +55,7 @@ func convertCommand() *cli.Command {
 			append(settingsFlags(),
 				&cli.StringFlag{Name: "dtype", Value: "keep", Usage: "write the weights as `TYPE`: keep, float32, bfloat16, float16 (rounded to nearest even)"},
 				&cli.StringFlag{Name: "match-runtime", Usage: "write a configuration with which each `RUNTIME` of a list computes the original's logits at every position: transformers5, mlx-lm (attention_window_size is the window + 1); others where the model allows it"},
-				&cli.BoolFlag{Name: "allow-inexact", Usage: "write a model that transformers cannot compute exactly, and report the error"},
+				&cli.BoolFlag{Name: "allow-inexact", Usage: "write a model that transformers cannot compute exactly, or with elements that are infinite in the --dtype, and report the error"},
 				modelFlag(),
 				&cli.StringFlag{Name: "extra", DefaultText: "leave out heads of other tasks, refuse others", Usage: "`POLICY`: what to do with tensors that are not parameters of the model: refuse or keep"},
 				&cli.StringFlag{Name: "adapter", Usage: "merge the PEFT adapter in `DIR` (LoRA or DoRA) into the model, rounding each element once"},

@@ -362,6 +362,8 @@ var formatHints = map[tensor.Reason]string{
 	convert.ReasonInexact:        "--allow-inexact writes the nearest form",
 	convert.ReasonInexactF16:     "--dtype bfloat16 and --dtype float32 have an exact form; --allow-inexact writes this one",
 	convert.ReasonUnderflow:      "use another --dtype; --allow-inexact writes them rounded",
+	convert.ReasonOverflow:       "without --dtype they keep their values; --allow-inexact writes infinities in their place",
+	convert.ReasonOverflowF16:    "--dtype bfloat16 and --dtype float32 have room for them; --allow-inexact writes infinities in their place",
 	convert.ReasonDivideF64:      "use --dtype float32",
 	generate.ReasonOtherModel:    "a state continues with the checkpoint and the settings that it was written with",
 	generate.ReasonNotState:      "griffin generate --state-out writes states",

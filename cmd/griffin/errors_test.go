@@ -100,7 +100,6 @@ func TestTargetFlags(t *testing.T) {
 		{"--only", "*", "safetensors"},
 		{"--tokenizer", rules, "hf"},
 		{"--instruction-tuned", "true", "hf"},
-		{"--allow-inexact", "true", "hf"},
 		{"--match-runtime", "transformers5", "hf"},
 		{"--max-shard-size", "5GB", "hf safetensors"},
 		{"--orbax-format", "zarr", "orbax"},

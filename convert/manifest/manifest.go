@@ -43,6 +43,7 @@ type Head struct {
 	Settings    *Settings    `json:"settings,omitempty"`    // nil if unknown, as a conversion between original layouts allows
 	HuggingFace *HuggingFace `json:"huggingface,omitempty"` // nil if config.json states Settings as they are
 	Adapter     *Adapter     `json:"adapter,omitempty"`     // nil if none was merged
+	Overflowed  int64        `json:"overflowed,omitempty"`  // finite elements that became infinite, too large for their dtype
 }
 
 // Source is a checkpoint that was converted.

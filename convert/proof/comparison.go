@@ -24,6 +24,8 @@ type comparer struct {
 	// matrices in the way in which package transfer transposes them, too.
 	stopEarly bool
 
+	refuseOverflow bool // a finite element that became infinite differs
+
 	digests *digests // nil if none are wanted
 }
 
@@ -315,7 +317,7 @@ func (c *comparison) compareRun(stored []byte, stride int64, written []byte, ste
 		c.differs = true
 		return false
 	}
-	first, differing, overflowed := int64(-1), int64(0), int64(0)
+	first, differing, overflowed, refused := int64(-1), int64(0), int64(0), int64(0)
 	for i := range n {
 		s, w := stored[i*stride*c.size:][:c.size], written[i*step*c.destSize:][:c.destSize]
 		right, infinite := false, false
@@ -326,6 +328,10 @@ func (c *comparison) compareRun(stored []byte, stride int64, written []byte, ste
 		}
 		if infinite {
 			overflowed++
+			if right && c.refuseOverflow {
+				right = false
+				refused++
+			}
 		}
 		if !right {
 			if differing++; first < 0 {
@@ -339,7 +345,7 @@ func (c *comparison) compareRun(stored []byte, stride int64, written []byte, ste
 	if differing > 0 {
 		c.differs = true
 		want, got := stored[first*stride*c.size:][:c.size], written[first*step*c.destSize:][:c.destSize]
-		c.tally.differ(c.move, differing, to+first*step, want, got)
+		c.tally.differ(c.move, differing, refused, to+first*step, want, got)
 	}
 	return differing == 0
 }

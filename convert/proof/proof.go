@@ -28,6 +28,9 @@ type Options struct {
 	// Sources and Dests are the digests that are computed of the tensors on either side, 0 for none. Bytes
 	// that are proven to be the same on both sides are hashed once.
 	Sources, Dests digest.Algorithms
+
+	// AllowOverflow takes infinity for the right value of a finite element that is too large for its dtype. Otherwise it is a failure.
+	AllowOverflow bool
 }
 
 // Proof says that a checkpoint holds every element where the list puts it, or where it does not.
@@ -57,6 +60,8 @@ type Failure struct {
 	Want      string  `json:"want,omitempty"`   // its value in the source
 	Got       string  `json:"got,omitempty"`    // its value in the checkpoint
 	Differing int64   `json:"wrong,omitempty"`  // elements; 0 if the tensor could not be compared
+
+	Overflowed int64 `json:"-"` // those of Differing that are infinite and would be right if Options allowed it
 }
 
 // Describe says what is wrong with the tensor.

@@ -53,13 +53,13 @@ func TestProveRandomPlans(t *testing.T) {
 		}
 		a := []digest.Algorithms{digest.BLAKE3, digest.SHA256, digest.BLAKE3 | digest.SHA256}[round%3]
 		block := []int{64, 3000, 40_000, 1 << 20}[round%4]
-		v := newProver(m.List, written(m, m.Want), Options{})
+		v := newProver(m.List, written(m, m.Want), Options{AllowOverflow: true})
 		v.blockSize = max(block, 16)
 		proof, err := v.run(t.Context())
 		if err != nil || proof.Failures.Len() > 0 {
 			t.Fatalf("round %d: %+v, %v", round, proof, err)
 		}
-		proof, err = Prove(t.Context(), m.List, written(m, m.Want), Options{Sources: a, Dests: a})
+		proof, err = Prove(t.Context(), m.List, written(m, m.Want), Options{Sources: a, Dests: a, AllowOverflow: true})
 		if err != nil || proof.Failures.Len() > 0 {
 			t.Fatalf("round %d: %+v, %v", round, proof, err)
 		}
@@ -69,7 +69,7 @@ func TestProveRandomPlans(t *testing.T) {
 		if broken == nil {
 			continue
 		}
-		v = newProver(m.List, written(m, broken), Options{})
+		v = newProver(m.List, written(m, broken), Options{AllowOverflow: true})
 		v.blockSize = max(block, 16)
 		if proof, err = v.run(t.Context()); err != nil {
 			t.Fatal(err)
@@ -218,16 +218,23 @@ func TestProveDividedFloat32(t *testing.T) {
 	}
 }
 
-// A finite element that became infinite is counted, not reported as a failure.
+// A finite element that became infinite is counted, and is a failure unless it is allowed.
 func TestProveCountsOverflow(t *testing.T) {
 	source := make([]byte, 12)
 	binary.LittleEndian.PutUint32(source[4:], math.Float32bits(1e30))
 	s := &tensor.Tensor{Name: "s", DType: tensor.F32, Shape: []int64{3}, Data: &tensortest.Stream{Content: source}}
 	m := &movestest.Maker{T: t}
 	m.Dest(tensor.F16, []*tensor.Tensor{s}, [][]byte{source}, []tensor.View{tensor.RowMajor(3)})
-	proof, err := Prove(t.Context(), m.List, written(m, m.Want), Options{})
-	if err != nil || proof.Failures.Len() != 0 || proof.Rounded != 3 || proof.Overflowed != 1 {
-		t.Errorf("%+v, %v", proof, err)
+	for allowed, failures := range map[bool]int{true: 0, false: 1} {
+		proof, err := Prove(t.Context(), m.List, written(m, m.Want), Options{AllowOverflow: allowed})
+		if err != nil || proof.Failures.Len() != failures || proof.Rounded != 3 || proof.Overflowed != 1 {
+			t.Fatalf("allowed %t: %+v, %v", allowed, proof, err)
+		}
+		for _, f := range proof.Failures.All() {
+			if f.Overflowed != 1 || f.Describe() != "differs in 1 element; the first, [1], is +Inf (0x7c00) instead of 1.0000000150474662e+30 (0x7149f2ca) (from s)" {
+				t.Errorf("%s", f.Describe())
+			}
+		}
 	}
 }
 

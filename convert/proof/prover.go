@@ -27,7 +27,7 @@ type prover struct {
 
 func newProver(l moves.List, written *tensor.Checkpoint, o Options) *prover {
 	return &prover{
-		comparer: comparer{list: l, dests: make([]*tensor.Tensor, len(l.Dests)), piece: windowBytes,
+		comparer: comparer{list: l, dests: make([]*tensor.Tensor, len(l.Dests)), piece: windowBytes, refuseOverflow: !o.AllowOverflow,
 			tally: &tally{progress: o.Progress, different: make([]*difference, len(l.Dests))}},
 		written:   written,
 		options:   o,

@@ -28,6 +28,7 @@ type tally struct {
 // when they are shown.
 type difference struct {
 	elements  int64
+	refused   int64       // of them finite ones that became infinite as they were rounded
 	first     int64       // element of the Dest, or byte if the move is bytewise
 	move      *moves.Move // from which first comes
 	want, got [16]byte    // of first: an element of the move's source, and one of the Dest
@@ -54,9 +55,9 @@ func (t *tally) addOverflowed(n int64) {
 	t.overflowed += n
 }
 
-// differ adds n elements of a Dest that are not what a move gives. first is the first of them, and want and got are the bytes that the source
+// differ adds n elements of a Dest that are not what a move gives, refused of which overflowed. first is the first of them, and want and got are the bytes that the source
 // and the checkpoint have of it.
-func (t *tally) differ(m *moves.Move, n, first int64, want, got []byte) {
+func (t *tally) differ(m *moves.Move, n, refused, first int64, want, got []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.different[m.Dest]
@@ -65,6 +66,7 @@ func (t *tally) differ(m *moves.Move, n, first int64, want, got []byte) {
 		t.different[m.Dest] = d
 	}
 	d.elements += n
+	d.refused += refused
 	if d.move == nil || first < d.first {
 		d.move, d.first = m, first
 		copy(d.want[:], want)
@@ -121,6 +123,6 @@ func (x *difference) failure(d *moves.Dest) Failure {
 		first = first * 8 / int64(to.Bits())
 		from, to = tensor.U8, tensor.U8
 	}
-	return Failure{Dest: x.move.Dest, Tensor: d.Name, Source: x.move.Source.Name, Index: tensor.Unravel(first, d.Shape), Differing: x.elements,
+	return Failure{Dest: x.move.Dest, Tensor: d.Name, Source: x.move.Source.Name, Index: tensor.Unravel(first, d.Shape), Differing: x.elements, Overflowed: x.refused,
 		Want: valueString(from, x.want[:from.Size()]), Got: valueString(to, x.got[:to.Size()])}
 }

@@ -1,9 +1,11 @@
 package transfer
 
 import (
+	"cmp"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -38,16 +40,17 @@ func (t *target) size() int64 {
 // filling is the state of a target while it is being filled.
 type filling struct {
 	*target
-	sink       io.WriteCloser // nil until the first bytes come
-	writes     sync.WaitGroup // handed to the writers, not done yet
-	overflowed atomic.Int64   // elements
-	inexact    atomic.Int64   // elements
-	hash       *digest.Hash
+	sink    io.WriteCloser // nil until the first bytes come
+	writes  sync.WaitGroup // handed to the writers, not done yet
+	inexact atomic.Int64   // elements
+	hash    *digest.Hash
 
-	mu       sync.Mutex
-	needsCRC bool
-	crc      uint32
-	inOrder  int64 // bytes from the first one on that came in order; crc is of them
+	mu         sync.Mutex
+	overflowed int64   // elements
+	largest    float64 // magnitude of an element that overflowed
+	needsCRC   bool
+	crc        uint32
+	inOrder    int64 // bytes from the first one on that came in order; crc is of them
 }
 
 // filling returns the state of a target, from the first call to finish.
@@ -59,10 +62,31 @@ func (e *engine) filling(t *target) *filling {
 	return t.filling.Load()
 }
 
-// count adds converted elements that became infinite or inexact.
-func (f *filling) count(overflowed, inexact int64) {
-	f.overflowed.Add(overflowed)
+// convert converts elements of a move that fills the target, and counts those that became infinite or inexact.
+func (f *filling) convert(m *compiledMove, dst, src []byte) {
+	overflowed, inexact := m.cast(dst, src)
 	f.inexact.Add(inexact)
+	if overflowed == 0 {
+		return
+	}
+	largest := largestFinite(m.Source.DType, src) / cmp.Or(m.Divide, 1) // those that do not overflow are smaller
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.overflowed += overflowed
+	f.largest = max(f.largest, largest)
+}
+
+// largestFinite returns the largest magnitude of the finite elements of a dtype in p.
+func largestFinite(d tensor.DType, p []byte) float64 {
+	largest := 0.0
+	values, x := tensor.ValuesOf(d), []float64{0}
+	for ; len(p) > 0; p = p[d.Size():] {
+		values.Decode(x, p[:d.Size()])
+		if size := math.Abs(x[0]); size > largest && !math.IsInf(size, 0) {
+			largest = size
+		}
+	}
+	return largest
 }
 
 // feed hashes bytes that belong at offset at of the target. BLAKE3 takes them in any order. For SHA-256 and CRC-32, what is filled
@@ -107,7 +131,7 @@ func (e *engine) finish(t *target, scratch []byte) error {
 		}
 	}
 	e.sums.SetDest(int(t.index), f.hash.Sum(size))
-	e.written[t.index] = tensor.Written{Digest: e.sums.Ref(int(t.index)), CRC32: f.crc, Overflowed: f.overflowed.Load(), Inexact: f.inexact.Load()}
+	e.written[t.index] = tensor.Written{Digest: e.sums.Ref(int(t.index)), CRC32: f.crc, Overflowed: f.overflowed, Largest: f.largest, Inexact: f.inexact.Load()}
 	t.filling.Store(nil)
 	return nil
 }

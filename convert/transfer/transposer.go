@@ -189,7 +189,7 @@ func (t *transposer) transpose(dst []byte, row, rows, col, cols, columns int64) 
 		tensor.SwapBytes(plain, m.Source.DType.SwapUnit())
 	}
 	if m.cast != nil {
-		t.worker.filling(m.target).count(m.cast(dst, plain))
+		t.worker.filling(m.target).convert(m, dst, plain)
 	}
 }
 

@@ -144,7 +144,7 @@ func (w *worker) copyAll(m *compiledMove, r io.Reader) (err error) {
 		if m.cast == nil {
 			err = tensor.ReadFull(r, room)
 		} else if err = tensor.ReadFull(r, w.scratch[:n*m.size]); err == nil {
-			f.target.count(m.cast(room, w.scratch[:n*m.size]))
+			f.target.convert(m, room, w.scratch[:n*m.size])
 		}
 		if err != nil {
 			return err

@@ -4,7 +4,9 @@ package movestest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -95,6 +97,11 @@ func (m *Maker) Dest(d tensor.DType, sources []*tensor.Tensor, contents [][]byte
 				out := make([]byte, d.Size())
 				over, inexact := change(out, e)
 				lost.Overflowed, lost.Inexact = lost.Overflowed+over, lost.Inexact+inexact
+				if over > 0 {
+					x := []float64{0}
+					tensor.ValuesOf(sources[i].DType).Decode(x, e)
+					lost.Largest = max(lost.Largest, math.Abs(x[0])/cmp.Or(divide, 1))
+				}
 				e = out
 			}
 			want = append(want, e...)
