@@ -101,6 +101,7 @@ func runGenerate(c *cli.Context) error {
 		return err
 	}
 	g := &generator{c: c, model: m, options: options, out: generation{Added: []string{}, Step: m.Checkpoint.Step(), Quantized: quantizedText(m)}}
+	m.OnRead = func(int64) { g.bar.Add(0) }
 	if g.reference, err = referenceModel(c, m, precision); err != nil {
 		return err
 	}

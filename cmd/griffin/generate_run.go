@@ -31,6 +31,7 @@ type generator struct {
 	tokenizer *tokenizer.Tokenizer // nil if the prompt is tokens
 	digest    string               // of the weights, if a state is read or written
 	session   *generate.Session
+	bar       *terminal.Progress // also drawn again whenever weights are read; nil for none
 	out       generation
 }
 
@@ -121,7 +122,9 @@ func (g *generator) readPrompt(ctx context.Context) error {
 		if tokens.Batch != 1 {
 			return usagef("--tokens: %s has %d rows, and generate continues one", value, tokens.Batch)
 		}
-		return g.read(ctx, tokens.IDs)
+		g.bar = newTokenCount(g.c, "reading", len(tokens.IDs))
+		defer g.endProgress()
+		return g.read(ctx, tokens.IDs, func(n int) { g.bar.Set(int64(n)) })
 	}
 	if !g.c.IsSet("prompt") && !g.c.IsSet("prompt-file") {
 		return nil
@@ -131,10 +134,12 @@ func (g *generator) readPrompt(ctx context.Context) error {
 		return err
 	}
 	defer text.Close()
+	g.bar = terminal.NewProgress(g.c.App.ErrWriter, "reading", length)
+	defer g.endProgress()
 	if _, begun := g.session.Last(); !begun {
 		begin := g.tokenizer.Begin()
 		g.out.Added = append(g.out.Added, g.tokenizer.Piece(begin))
-		if err := g.read(ctx, []int32{begin}); err != nil {
+		if err := g.read(ctx, []int32{begin}, nil); err != nil {
 			return err
 		}
 	}
@@ -144,15 +149,24 @@ func (g *generator) readPrompt(ctx context.Context) error {
 			return err
 		}
 	}
-	bar := terminal.NewProgress(g.c.App.ErrWriter, "reading", length)
-	defer bar.Done()
-	return g.tokenizer.EncodeReader(io.TeeReader(r, counter(bar.Add)), func(tokens []int32) error { return g.read(ctx, tokens) })
+	decoder, done := g.tokenizer.Decoder(), int64(0)
+	return g.tokenizer.EncodeReader(r, func(tokens []int32) error {
+		bytes := textBytes(decoder, tokens)
+		defer func() { done += bytes }()
+		return g.read(ctx, tokens, func(n int) { g.bar.Set(done + bytes*int64(n)/int64(len(tokens))) })
+	})
 }
 
 // read reads tokens of the prompt.
-func (g *generator) read(ctx context.Context, tokens []int32) error {
+func (g *generator) read(ctx context.Context, tokens []int32, progress func(n int)) error {
 	g.out.Prompt += len(tokens)
-	return g.session.Read(ctx, tokens, nil)
+	return g.session.Read(ctx, tokens, progress)
+}
+
+// endProgress removes the line of progress.
+func (g *generator) endProgress() {
+	g.bar.Done()
+	g.bar = nil
 }
 
 // openPrompt returns the text of the prompt and its length in bytes.
@@ -227,8 +241,13 @@ func (g *generator) generate(ctx context.Context) (_ *generate.Result, err error
 		_, err := io.WriteString(w, part)
 		return err
 	}
+	if g.c.Bool("json") { // otherwise the text shows how far it is
+		g.bar = newTokenCount(g.c, "generating", g.options.Max)
+		defer g.endProgress()
+	}
 	result, err := g.session.Generate(ctx, g.options, func(token int32) error {
 		count++
+		g.bar.Set(int64(count))
 		switch {
 		case g.tokenizer == nil && count > 1:
 			return show(fmt.Sprintf(",%d", token))

@@ -212,6 +212,7 @@ type scoring struct {
 	scorer    *perplexity.Scorer
 	tokenizer *tokenizer.Tokenizer // nil for tokens
 	path      string               // of the tokenizer
+	bar       *terminal.Progress   // also drawn again whenever weights are read; nil for none
 	out       score
 }
 
@@ -235,6 +236,7 @@ func (p *scoring) open(precision reference.Precision) (err error) {
 		if err := m.CheckHead(c.Context); err != nil {
 			return err
 		}
+		m.OnRead = func(int64) { p.bar.Add(0) }
 		r, err := referenceModel(c, m, precision)
 		if err != nil {
 			return err
@@ -269,14 +271,14 @@ func (p *scoring) text(path string) (err error) {
 	if p.tokenizer, p.path, err = openTokenizer(p.c, p.models...); err != nil {
 		return err
 	}
-	in, name, total := p.c.App.Reader, "standard input", int64(0)
+	in, name, total := p.c.App.Reader, "standard input", int64(-1)
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		if info, err := f.Stat(); err == nil {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			total = info.Size()
 		}
 		in, name = f, path
@@ -286,21 +288,18 @@ func (p *scoring) text(path string) (err error) {
 	if err := p.scorer.Add(p.c.Context, []int32{begin}); err != nil {
 		return err
 	}
-	bar := terminal.NewProgress(p.c.App.ErrWriter, "scoring", total)
-	defer bar.Done()
-	err = p.tokenizer.EncodeReader(io.TeeReader(&utf8Reader{r: in, name: name}, counter(bar.Add)), func(tokens []int32) error { return p.scorer.Add(p.c.Context, tokens) })
+	p.bar = terminal.NewProgress(p.c.App.ErrWriter, "scoring", total)
+	defer p.bar.Done()
+	decoder, added, bytes := p.tokenizer.Decoder(), 1, int64(0) // bytes of the added tokens
+	p.scorer.Progress = func(tokens int) { p.bar.Set(bytes * int64(tokens) / int64(added)) }
+	err = p.tokenizer.EncodeReader(&utf8Reader{r: in, name: name}, func(tokens []int32) error {
+		added, bytes = added+len(tokens), bytes+textBytes(decoder, tokens)
+		return p.scorer.Add(p.c.Context, tokens)
+	})
 	if err != nil {
 		return err
 	}
 	return p.scorer.EndRow(p.c.Context)
-}
-
-// counter is a writer that counts bytes.
-type counter func(n int64)
-
-func (c counter) Write(p []byte) (int, error) {
-	c(int64(len(p)))
-	return len(p), nil
 }
 
 // tokens scores rows of tokens.
@@ -310,14 +309,12 @@ func (p *scoring) tokens(value string) error {
 		return err
 	}
 	p.out.Rows = t.Batch
-	bar := terminal.NewCount(p.c.App.ErrWriter, "scoring", int64(len(t.IDs)), func(n int64) string { return text.Count(n, "token") })
-	defer bar.Done()
+	p.bar = newTokenCount(p.c, "scoring", len(t.IDs))
+	defer p.bar.Done()
+	p.scorer.Progress = func(tokens int) { p.bar.Set(int64(tokens)) }
 	for row := range slices.Chunk(t.IDs, t.Length) {
-		for piece := range slices.Chunk(row, 256) {
-			if err := p.scorer.Add(p.c.Context, piece); err != nil {
-				return err
-			}
-			bar.Add(int64(len(piece)))
+		if err := p.scorer.Add(p.c.Context, row); err != nil {
+			return err
 		}
 		if err := p.scorer.EndRow(p.c.Context); err != nil {
 			return err

@@ -13,11 +13,13 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/sentencepiece"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference/tokenizer"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/runtime"
@@ -54,6 +56,20 @@ func readTokens(value string, m *runtime.Model) (*golden.Tokens, error) {
 		err = checkTokens(value, tokens, m)
 	}
 	return tokens, err
+}
+
+// newTokenCount returns the progress of a number of tokens.
+func newTokenCount(c *cli.Context, verb string, total int) *terminal.Progress {
+	return terminal.NewCount(c.App.ErrWriter, verb, int64(total), func(n int64) string { return text.Count(n, "token") })
+}
+
+// textBytes returns the length of the text that tokens complete.
+func textBytes(d *tokenizer.Decoder, tokens []int32) int64 {
+	n := 0
+	for _, token := range tokens {
+		n += len(d.Next(token))
+	}
+	return int64(n)
 }
 
 // checkTokens returns an error if a token of a file is outside the model's vocabulary. The file is wrong then, not the model.

@@ -40,7 +40,7 @@ func (s *Session) Tokens() int {
 func (s *Session) Last() (token int32, ok bool) { return s.last, s.Tokens() > 0 }
 
 // Read reads tokens that continue the text. A token outside the vocabulary gives a *tensor.FormatError. progress, if not
-// nil, is called with the number of tokens that are done.
+// nil, is called with the number of them that are done; those that are being read count by the share of the blocks that is done.
 func (s *Session) Read(ctx context.Context, tokens []int32, progress func(n int)) error {
 	if len(tokens) == 0 {
 		return nil
@@ -53,14 +53,15 @@ func (s *Session) Read(ctx context.Context, tokens []int32, progress func(n int)
 	}
 	for from := 0; from < len(tokens); from += stream.BlockTokens {
 		n := min(stream.BlockTokens, len(tokens)-from)
-		output, err := s.stream.Run(ctx, tokens[from:][:n])
+		output, err := s.stream.Run(ctx, tokens[from:][:n], func(share float64) {
+			if progress != nil {
+				progress(from + int(share*float64(n)))
+			}
+		})
 		if err != nil {
 			return err
 		}
 		s.output, s.logits = lastOf(output), nil
-		if progress != nil {
-			progress(n)
-		}
 	}
 	s.last = tokens[len(tokens)-1]
 	return nil

@@ -16,11 +16,16 @@ import (
 // Scorer scores rows of tokens that arrive in pieces, with one model or with two side by side. Its memory depends
 // neither on the length of a row nor on that times the vocabulary. After an error it must not be used.
 type Scorer struct {
+	// Progress, if not nil, is called while tokens are scored, with the number of those that are done. Those that are being scored count
+	// by the share of the computation that is done.
+	Progress func(tokens int)
+
 	models  []*reference.Model
 	streams []*stream.Stream
 	pending []int32 // tokens of the row that are not read yet; the first of them was predicted
 	row     int
 	read    int // tokens of the row before pending
+	scored  int // tokens of all rows that are not pending
 	total   totals
 }
 
@@ -110,6 +115,7 @@ func (s *Scorer) EndRow(ctx context.Context) error {
 	if err := s.score(ctx); err != nil {
 		return err
 	}
+	s.scored = s.total.tokens
 	s.start()
 	s.row++
 	return nil
@@ -121,22 +127,38 @@ func (s *Scorer) score(ctx context.Context) error {
 	if n < 1 {
 		return nil
 	}
+	progress := func(share float64) {
+		if s.Progress != nil {
+			s.Progress(s.scored + int(share*float64(n)))
+		}
+	}
 	outputs := make([]*reference.Activations, len(s.streams))
+	blocks := blocksShare(&s.models[0].Config)
 	for i, stream := range s.streams {
 		var err error
-		if outputs[i], err = stream.Run(ctx, s.pending[:n]); err != nil {
+		running := func(share float64) { progress(blocks * (float64(i) + share) / float64(len(s.streams))) }
+		if outputs[i], err = stream.Run(ctx, s.pending[:n], running); err != nil {
 			return err
 		}
 	}
 	size := s.atATime()
 	for from := 0; from < n; from += size {
-		if err := s.scorePart(ctx, outputs, from, min(size, n-from)); err != nil {
+		part := min(size, n-from)
+		if err := s.scorePart(ctx, outputs, from, part); err != nil {
 			return err
 		}
+		progress(blocks + (1-blocks)*float64(from+part)/float64(n))
 	}
 	s.read += n
+	s.scored += n
 	s.pending = s.pending[:copy(s.pending, s.pending[n:])]
 	return nil
+}
+
+// blocksShare is about the share of the blocks in the computation of a token. The rest is its logits.
+func blocksShare(c *reference.Config) float64 {
+	blocks := len(c.BlockTypes) * 3 * (c.MLPExpandedWidth + max(c.LRUWidth, c.Width)) // columns of matrices that are as wide as the model
+	return float64(blocks) / float64(blocks+c.VocabSize)
 }
 
 // logitsMemory bounds the logits that are in memory at a time, in bytes. (Tests make it smaller.)

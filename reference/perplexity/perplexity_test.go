@@ -209,6 +209,31 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// TestProgress: tokens that are being scored count by the share of the blocks and of the logits that is done, so that a short text shows progress too.
+func TestProgress(t *testing.T) {
+	m := open(t, "odd-griffin", reference.Original)
+	defer perplexity.SetLogitsMemory(100 * 4 * 61)()
+	for _, models := range [][]*reference.Model{{m}, {m, m}} {
+		s, err := perplexity.New(models...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var done []int
+		s.Progress = func(tokens int) { done = append(done, tokens) }
+		for _, length := range []int{301, 1025} {
+			if err := errors.Join(s.Add(t.Context(), make([]int32, length)), s.EndRow(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !slices.IsSorted(done) || done[0] != 0 || !slices.Contains(done, 300) || !slices.Contains(done, 301+512) || done[len(done)-1] != 301+1024 {
+			t.Errorf("%d models: %v", len(models), done)
+		}
+		if first := slices.Compact(done[:slices.Index(done, 300)]); len(first) < 8*len(models) {
+			t.Errorf("%d models: only %v in the first row", len(models), first)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	ctx := context.Background()
 	m := open(t, "odd-griffin", reference.Original)

@@ -32,12 +32,23 @@ func Check(m *reference.Model, tokens []int32) error {
 }
 
 // Run reads at most BlockTokens tokens and returns the output of the last block for each, from which Logits
-// computes their logits.
-func (s *Stream) Run(ctx context.Context, tokens []int32) (*reference.Activations, error) {
+// computes their logits. progress, if not nil, is called with the share of the blocks that is done.
+func (s *Stream) Run(ctx context.Context, tokens []int32, progress func(share float64)) (*reference.Activations, error) {
 	var output *reference.Activations
+	blocks := len(s.Model.Config.BlockTypes)
 	err := s.Model.Run(ctx, reference.Pass{Tokens: tokens, Batch: 1, State: s.State, SkipLogits: true,
 		Observe: func(o reference.Observation) error {
-			if o.Site == reference.Hidden && o.Index == len(s.Model.Config.BlockTypes) {
+			done := float64(o.Index)
+			switch o.Site {
+			case reference.Temporal: // about half of the block
+				done += 0.5
+			case reference.FinalNormed:
+				return nil
+			}
+			if progress != nil {
+				progress(done / float64(blocks))
+			}
+			if o.Site == reference.Hidden && o.Index == blocks {
 				output = &o.Activations
 			}
 			return nil
