@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,14 +132,16 @@ func (p *sinkPlace) check(c *conversion) error {
 	if err != nil || len(names) == 0 || left {
 		return err // begin looks again after it has removed what is left
 	}
-	if !c.options.Overwrite {
-		return p.exists()
-	}
-	return p.checkReplaceable(names)
+	return p.checkExisting(names, c.options.Overwrite)
 }
 
-func (p *sinkPlace) exists() error {
-	return &fs.PathError{Op: "create", Path: storage.WithoutQuery(p.dst), Err: fs.ErrExist}
+// checkExisting refuses what is at the destination, unless it may be replaced. names are those of objects, at least one.
+func (p *sinkPlace) checkExisting(names []string, overwrite bool) error {
+	err := p.checkReplaceable(names)
+	if overwrite {
+		return err
+	}
+	return cmp.Or(withoutOverwrite(err), error(&fs.PathError{Op: "create", Path: storage.WithoutQuery(p.dst), Err: fs.ErrExist}))
 }
 
 // checkApart refuses a destination that is the source, or is inside it or around it.
@@ -193,11 +196,10 @@ func (p *sinkPlace) begin(c *conversion) (*staging, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(names) > 0 && !c.options.Overwrite {
-		return nil, p.exists()
-	}
-	if err := p.checkReplaceable(names); len(names) > 0 && err != nil {
-		return nil, err
+	if len(names) > 0 {
+		if err := p.checkExisting(names, c.options.Overwrite); err != nil {
+			return nil, err
+		}
 	}
 	o := publish.SinkOptions{Replace: c.options.Overwrite, Preview: c.options.Verify}
 	record := manifest.Name

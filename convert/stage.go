@@ -13,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
@@ -96,10 +97,23 @@ func checkTarget(dst string, src *tensor.Checkpoint, o *Options) error {
 			return cmp.Or(err, error(&OptionError{Problem: fmt.Sprintf("the source %s is the record %s of the conversion, and would be replaced", source, record), Hint: "use a destination with another name"}))
 		}
 	}
-	if info, err := os.Stat(dst); err != nil || !info.IsDir() || !o.Overwrite {
+	if info, err := os.Stat(dst); err != nil || !info.IsDir() {
 		return nil // the stage refuses what else cannot be replaced
 	}
-	return checkReplaceable(dst)
+	err := checkReplaceable(dst)
+	if !o.Overwrite {
+		err = withoutOverwrite(err)
+	}
+	return err
+}
+
+// withoutOverwrite adds to an error about what cannot be replaced that nothing was to be.
+func withoutOverwrite(err error) error {
+	var output *publish.OutputError
+	if errors.As(err, &output) {
+		output.Err = fs.ErrExist
+	}
+	return err
 }
 
 // localSources returns the paths of what a conversion reads, as far as it lies in the local file system.

@@ -263,6 +263,9 @@ func hintOf(err error) string {
 		return "griffin inspect --stats names the tensors that hold NaN or infinities; if there are none, numbers become too large on the way"
 	case errors.As(err, &output):
 		hint := outputHints[output.Reason]
+		if output.Err != nil {
+			hint = existingHints[output.Reason]
+		}
 		if target := targetOf(output.Path); output.Reason == publish.OutputIsFile && target != "" {
 			hint += "; --to " + target
 		}
@@ -404,4 +407,10 @@ var outputHints = map[publish.OutputReason]string{
 	publish.OutputIsMountPoint: "name a file or directory below it",
 	publish.OutputHasOthers:    "move it elsewhere, or use another destination",
 	publish.OutputNoCheckpoint: "remove it yourself, or use another destination",
+}
+
+// existingHints are outputHints without --overwrite.
+var existingHints = map[publish.OutputReason]string{
+	publish.OutputHasOthers:    "move it elsewhere and use --overwrite, or use another destination",
+	publish.OutputNoCheckpoint: outputHints[publish.OutputNoCheckpoint],
 }

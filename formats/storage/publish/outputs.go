@@ -30,7 +30,12 @@ type OutputError struct {
 	Path   string
 	Reason OutputReason
 	Other  string // path or name of what would be destroyed; see Reason
+
+	Err error // fs.ErrExist if nothing was to be replaced, or nil
 }
+
+// Unwrap returns Err.
+func (e *OutputError) Unwrap() error { return e.Err }
 
 func (e *OutputError) Error() string {
 	switch e.Reason {
@@ -45,8 +50,14 @@ func (e *OutputError) Error() string {
 	case OutputIsMountPoint:
 		return e.Path + " is a mount point and cannot be replaced"
 	case OutputHasOthers:
+		if e.Err != nil {
+			return fmt.Sprintf("%s exists and contains %s, which is not a part of a checkpoint", e.Path, e.Other)
+		}
 		return fmt.Sprintf("%s contains %s, which is not a part of a checkpoint and would be removed", e.Path, e.Other)
 	default:
+		if e.Err != nil {
+			return e.Path + " exists and is a directory without a checkpoint"
+		}
 		return e.Path + " is a directory without a checkpoint and would be removed"
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
@@ -24,6 +25,7 @@ type Stage struct {
 
 	dst     string
 	replace bool
+	empty   bool   // dst was an empty directory, which is replaced if it still is
 	created string // topmost directory that was created for the destination, "" for none
 	lock    lock
 }
@@ -34,8 +36,8 @@ const (
 	oldMark   = ".old"
 )
 
-// NewStage creates a stage with the destination dst, and missing directories above it. If dst exists and replace is not
-// set, it returns an *fs.PathError with fs.ErrExist. It first removes the stages of killed runs with the same dst.
+// NewStage creates a stage with the destination dst, and missing directories above it. If dst exists, is not an empty directory and replace
+// is not set, it returns an *fs.PathError with fs.ErrExist. It first removes the stages of killed runs with the same dst.
 func NewStage(dst string, replace bool) (*Stage, error) {
 	return claimStage(dst, replace, (*Stage).checkDestination)
 }
@@ -166,7 +168,9 @@ func (s *Stage) checkDestination() error {
 	default:
 		return &OutputError{Path: s.dst, Reason: OutputIsSpecial}
 	}
-	if !s.replace {
+	entries, err := os.ReadDir(s.dst)
+	s.empty = err == nil && len(entries) == 0
+	if !s.replace && !s.empty {
 		return &fs.PathError{Op: "create", Path: s.dst, Err: fs.ErrExist}
 	}
 	if err := checkMount(s.dst); err != nil {
@@ -230,6 +234,9 @@ var exchangeNames = exchange
 // none.
 func (s *Stage) swapIn() (old string, err error) {
 	err = renameNew(s.Dir, s.dst)
+	if errors.Is(err, fs.ErrExist) && s.empty && !s.replace && syscall.Rmdir(s.dst) == nil { // fails if something was put into it
+		err = renameNew(s.Dir, s.dst)
+	}
 	if !errors.Is(err, fs.ErrExist) || !s.replace {
 		return "", err
 	}

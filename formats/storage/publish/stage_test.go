@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -134,6 +135,31 @@ func TestStageRefusesADestinationThatCameToExist(t *testing.T) {
 	}
 	if got := names(t, dir); !slices.Equal(got, []string{"model"}) || len(names(t, dst)) > 0 {
 		t.Errorf("left %q, %q", got, names(t, dst))
+	}
+}
+
+// An empty directory is replaced, unless something was put into it meanwhile.
+func TestStageReplacesAnEmptyDirectory(t *testing.T) {
+	for _, more := range []string{"", "notes"} {
+		dst := filepath.Join(t.TempDir(), "model")
+		if err := os.Mkdir(dst, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		s := newStage(t, dst, false)
+		write(t, filepath.Join(s.Dir, "a"), "new")
+		if more != "" {
+			write(t, filepath.Join(dst, more), "kept")
+		}
+		want := cmp.Or(more, "a")
+		if err := s.Publish(); errors.Is(err, fs.ErrExist) != (more != "") || err != nil && more == "" {
+			t.Errorf("%q: %v", more, err)
+		}
+		if err := s.Discard(); err != nil {
+			t.Error(err)
+		}
+		if got := names(t, dst); !slices.Equal(got, []string{want}) || len(names(t, filepath.Dir(dst))) != 1 {
+			t.Errorf("%q: left %q", more, got)
+		}
 	}
 }
 
