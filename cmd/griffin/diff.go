@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
@@ -159,23 +158,15 @@ func diffOptions(c *cli.Context) (diff.Options, error) {
 
 // readRenames reads the rules of --map or --rename.
 func readRenames(c *cli.Context, flag string) (*names.Rules, error) {
-	path := c.String(flag)
 	if err := checkInputs(c); err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, usagef("--%s: %s is not a file", flag, path)
-	}
-	f, err := os.Open(path)
+	f, name, _, err := openText(c.String(flag))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return names.ParseRules(path, f)
+	return names.ParseRules(name, f)
 }
 
 // openBoth opens the two checkpoints as the flags select. --step and --weights are for both, or for the only

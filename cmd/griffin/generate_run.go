@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"unicode"
@@ -129,7 +128,7 @@ func (g *generator) readPrompt(ctx context.Context) error {
 	if !g.c.IsSet("prompt") && !g.c.IsSet("prompt-file") {
 		return nil
 	}
-	text, length, err := g.openPrompt()
+	text, name, length, err := g.openPrompt()
 	if err != nil {
 		return err
 	}
@@ -143,7 +142,7 @@ func (g *generator) readPrompt(ctx context.Context) error {
 			return err
 		}
 	}
-	var r io.Reader = &utf8Reader{r: text, name: cmp.Or(g.c.String("prompt-file"), "--prompt")}
+	var r io.Reader = &utf8Reader{r: text, name: name}
 	if g.c.Bool("chat") {
 		if r, err = g.turn(r); err != nil {
 			return err
@@ -169,23 +168,14 @@ func (g *generator) endProgress() {
 	g.bar = nil
 }
 
-// openPrompt returns the text of the prompt and its length in bytes.
-func (g *generator) openPrompt() (io.ReadCloser, int64, error) {
+// openPrompt returns the text of the prompt, what errors call it, and its length in bytes.
+func (g *generator) openPrompt() (io.ReadCloser, string, int64, error) {
 	path := g.c.String("prompt-file")
 	if path == "" {
 		prompt := g.c.String("prompt")
-		return io.NopCloser(strings.NewReader(prompt)), int64(len(prompt)), nil
+		return io.NopCloser(strings.NewReader(prompt)), "--prompt", int64(len(prompt)), nil
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
+	return openText(path)
 }
 
 // Pieces of the turn format of instruction-tuned models.

@@ -30,18 +30,19 @@ import (
 var inputFiles = []string{"golden", "text", "prompt-file", "state-in", "tokens", "tokenizer", "rename", "map"}
 
 // checkInputs returns an error for the first path of a command line that is to be read and is not there, or is a directory where a file is
-// meant. Commands call it before they read anything, so that what is missing comes before what is wrong in another. Addresses are not
-// looked at.
+// meant. Commands call it before they read anything, so that what is missing comes before what is wrong in another. Addresses but those of
+// local files are not looked at.
 func checkInputs(c *cli.Context) error {
 	for _, path := range readPaths(c) {
+		path = localPath(path)
 		if _, isAddress := storage.Scheme(path); !isAddress {
 			if _, err := os.Stat(path); err != nil {
-				return &inputError{"", path, err, c.Args().Slice()}
+				return &inputError{path: path, err: err, args: c.Args().Slice()}
 			}
 		}
 	}
 	for _, flag := range append(inputFiles, "adapter") {
-		path := c.String(flag)
+		path := localPath(c.String(flag))
 		_, isAddress := storage.Scheme(path)
 		switch {
 		case path == "" && c.IsSet(flag): // such as a variable of the shell that is not set
@@ -57,7 +58,7 @@ func checkInputs(c *cli.Context) error {
 		case flag == "tokens" && err != nil && strings.Contains(path, ","):
 			continue // neither
 		case err != nil:
-			return &inputError{"--" + flag + ": ", path, err, nil}
+			return &inputError{flag: flag, path: path, err: err}
 		case flag == "adapter" && !info.IsDir():
 			return usagef("--adapter: %s is a file", path).advise("give the directory of the adapter, which has its %s", peft.ConfigName)
 		case flag == "adapter" && !peft.Detect(storage.Local(path), "."):
@@ -66,11 +67,41 @@ func checkInputs(c *cli.Context) error {
 			return usagef("--%s: %s is a directory", flag, path).advise("%s", filesFor(flag, path))
 		case tensorFiles[flag] != "" && info.Mode().IsRegular():
 			if err := checkTensorFile(path, info.Size()); err != nil {
-				return &inputError{"--" + flag + ": ", path, err, nil}
+				return &inputError{flag: flag, path: path, err: err}
 			}
 		}
 	}
 	return nil
+}
+
+// localPath returns the path that an address of a local file stands for, and any other path or address as it is.
+func localPath(path string) string {
+	if local, err := storage.LocalDestination(path); err == nil {
+		return local
+	}
+	return path
+}
+
+// openText opens a file of any kind, such as a FIFO, or the file at an address. It returns what errors call the file, and its size in
+// bytes, if it has one.
+func openText(path string) (f fs.File, name string, size int64, err error) {
+	path = localPath(path)
+	if _, isAddress := storage.Scheme(path); isAddress {
+		source, within, err := storage.Locate(path)
+		if err != nil {
+			return nil, "", 0, err
+		}
+		f, size, err := storage.Open(source, within)
+		return f, storage.WithoutQuery(path), size, err
+	}
+	if f, err = os.Open(path); err != nil {
+		return nil, "", 0, err
+	}
+	size = -1
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return f, path, size, nil
 }
 
 // located names the only checkpoint of a command line in an error that names no file, and the flag that gave the file of an error.
@@ -142,7 +173,7 @@ func leadsTo(given, path string) int {
 	if given == "" || path == "" {
 		return 0
 	}
-	path = publish.Destination(path)
+	given, path = localPath(given), publish.Destination(path)
 	if _, isAddress := storage.Scheme(given); isAddress {
 		given, path = storage.WithoutQuery(given), storage.WithoutQuery(path)
 	} else {
@@ -160,44 +191,58 @@ func leadsTo(given, path string) int {
 	return len(given)
 }
 
-// inputError reports a path of the command line that cannot be read.
+// inputError reports a path of the command line that cannot be read, or written.
 type inputError struct {
-	flag string // "--golden: ", or "" for an argument
-	path string
-	err  error
-	args []string // of the command line; none of them is what path could be meant for
+	flag   string // "" for an argument
+	path   string
+	err    error
+	writes bool     // path is a file to write, or the directory for it
+	args   []string // of the command line; none of them is what path could be meant for
 }
 
-func (e *inputError) Error() string { return e.flag + e.err.Error() }
+func (e *inputError) Error() string {
+	if e.flag == "" {
+		return e.err.Error()
+	}
+	return "--" + e.flag + ": " + e.err.Error()
+}
 
 func (e *inputError) Unwrap() error { return e.err }
 
 // oneSlash is an address that lacks a slash.
-var oneSlash = regexp.MustCompile(`^(gs|s3|https|http):/?([^/].*)$`)
+var oneSlash = regexp.MustCompile(`^(gs|s3|hf|https|http):/?([^/].*)$`)
 
-var hubName = regexp.MustCompile(`^(hf:/?)?[\w-][\w.-]*/[\w.-]+$`)
+// hubName is ORG/NAME, as the Hugging Face Hub names repositories.
+var hubName = regexp.MustCompile(`^[\w-][\w.-]*/[\w.-]+$`)
 
-// hint says which path could be meant, "" if none could.
+// hint says which path could be meant, or what to do, "" if nothing is known.
 func (e *inputError) hint() string {
 	if !errors.Is(e.err, fs.ErrNotExist) {
 		var format *tensor.FormatError
 		if errors.As(e.err, &format) && format.Hint != "" {
 			return format.Hint
 		}
-		return tensorFiles[strings.Trim(e.flag, "-: ")]
+		return tensorFiles[e.flag]
 	}
-	if near := nearest.Path(e.path, isModelFile); near != "" && !slices.Contains(e.args, near) {
+	isFile := isModelFile
+	if e.writes { // a directory is missing
+		isFile = func(string) bool { return false }
+	}
+	if near := nearest.Path(e.path, isFile); near != "" && !slices.Contains(e.args, near) {
 		return "did you mean " + text.Printable(near) + "?"
 	}
-	dir, _ := filepath.Split(e.path)
+	if e.writes {
+		return "create the directory first"
+	}
+	dir, name := filepath.Split(e.path)
 	if _, err := os.Stat(cmp.Or(dir, ".")); err == nil {
 		return ""
 	}
-	if name, ok := strings.CutPrefix(e.path, "hf:"); ok || hubName.MatchString(e.path) {
-		return "hf://" + strings.TrimLeft(name, "/") + " reads it from the Hugging Face Hub"
-	}
 	if m := oneSlash.FindStringSubmatch(e.path); m != nil {
 		return "an address has two slashes: " + text.Printable(m[1]+"://"+m[2])
+	}
+	if takesRepository := e.flag == "" || e.flag == "adapter"; takesRepository && hubName.MatchString(e.path) && !isModelFile(name) {
+		return "hf://" + e.path + " reads it from the Hugging Face Hub"
 	}
 	return ""
 }
@@ -244,8 +289,8 @@ func checkTensorFile(path string, size int64) error {
 
 // filesFor says which files of a directory a flag could mean.
 func filesFor(flag, dir string) string {
-	pattern := map[string]string{"golden": "*.safetensors", "tokens": "*.safetensors", "state-in": "*.safetensors", "tokenizer": "*.model", "text": "*.txt", "prompt-file": "*.txt"}[flag]
-	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	pattern := map[string]string{"golden": "*.safetensors", "tokens": "*.safetensors", "state-in": "*.safetensors", "tokenizer": "*.model"}[flag]
+	names, err := filepath.Glob(filepath.Join(dir, cmp.Or(pattern, "*.txt")))
 	if tensorFiles[flag] != "" { // weights are not meant
 		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(filepath.Base(name), "model") })
 	}

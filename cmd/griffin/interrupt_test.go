@@ -64,7 +64,7 @@ func TestInterruptBusy(t *testing.T) {
 func TestClosedPipe(t *testing.T) {
 	binary, err := os.Executable()
 	check(t, err)
-	page := filepath.Join(t.TempDir(), "page.html")
+	page := filepath.Join(t.TempDir(), "page")
 	dir := filepath.Join("..", "..", "testdata", "tiny-griffin", "hf")
 	for _, tt := range []struct {
 		args []string

@@ -17,6 +17,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -37,6 +38,14 @@ var (
 	outputFixture = outputKind{recordedBy(golden.Griffin), "safetensors"}
 	outputArray   = outputKind{"a .npy file", "npy"}
 )
+
+// takes reports whether the name of such a file may end in an extension that says which format a file has.
+func (k outputKind) takes(extension string) bool {
+	return strings.EqualFold(extension, "."+k.extension) || k == outputPage && strings.EqualFold(extension, ".htm")
+}
+
+// foreignExtensions are the extensions of formats that a flag could be expected to write. Any other is that of no format, such as .tmp or .1.
+var foreignExtensions = []string{".html", ".htm", ".json", ".safetensors", ".npy", ".npz", ".pdf", ".md", ".txt", ".csv", ".png", ".svg", ".pt", ".pth", ".bin"}
 
 // outputKinds has what each of outputFiles writes, by the flag or by the command and the flag. An existing file of another kind is not replaced.
 var outputKinds = map[string]outputKind{
@@ -85,6 +94,9 @@ func checkOutputFile(out string, kind outputKind, reads ...string) error {
 	if found != "" && found != kind.name {
 		return usagef("%s exists, and is %s: only an empty file or %s is replaced", out, found, kind.name).advise("give another name, or remove the file if it is not needed")
 	}
+	if extension := filepath.Ext(out); slices.Contains(foreignExtensions, strings.ToLower(extension)) && !kind.takes(extension) {
+		return usagef("%s has the extension of another format than is written", out).advise("name it %s.%s", strings.TrimSuffix(out, extension), kind.extension)
+	}
 	return nil
 }
 
@@ -93,30 +105,37 @@ func checkOutputFlag(c *cli.Context, flag string) error {
 	if !c.IsSet(flag) {
 		return nil
 	}
-	path := c.String(flag)
+	path, kind := c.String(flag), kindOfOutput(c.Command.Name, flag)
 	switch path {
 	case "":
 		return usagef("--%s needs the name of a file", flag)
 	case "-":
 		return usagef("--%s writes a file, and not to standard output, where the result is printed", flag).
-			advise("name a file, such as %s.%s; ./- is a file of that name", flag, kindOfOutput(c.Command.Name, flag).extension)
+			advise("name a file, such as %s.%s; ./- is a file of that name", flag, kind.extension)
+	}
+	if _, isAddress := storage.Scheme(path); isAddress {
+		return usagef("--%s: %s is an address, and a file of this machine is written", flag, text.Printable(storage.WithoutQuery(path))).
+			advise("name a file, such as %s.%s", flag, kind.extension)
 	}
 	dir := filepath.Dir(publish.Target(path))
 	if _, err := os.Stat(dir); err != nil {
-		return &inputError{"--" + flag + ": ", dir, err, nil}
+		return &inputError{flag: flag, path: dir, err: err, writes: true}
 	}
-	if err := checkOutputFile(path, kindOfOutput(c.Command.Name, flag), inputPaths(c)...); err != nil {
-		return &inputError{"--" + flag + ": ", path, err, nil}
+	if err := checkOutputFile(path, kind, inputPaths(c)...); err != nil {
+		return &inputError{flag: flag, path: path, err: err, writes: true}
 	}
 	return nil
 }
 
 // inputPaths returns the paths that a command which writes only to files of flags reads: its arguments and those of its flags.
 func inputPaths(c *cli.Context) []string {
-	all := c.Args().Slice()
+	var all []string
+	for _, path := range c.Args().Slice() {
+		all = append(all, localPath(path))
+	}
 	for _, flag := range append(inputFiles, "adapter") {
 		if path := c.String(flag); path != "" {
-			all = append(all, path)
+			all = append(all, localPath(path))
 		}
 	}
 	return all

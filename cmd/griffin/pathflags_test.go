@@ -42,7 +42,7 @@ var pathFlags = []struct {
 	{"perplexity", "report", "HF --tokens 1,2,3 --report PATH", true},
 }
 
-// runPathFlags runs every command line of pathFlags with the paths that of returns for it.
+// runPathFlags runs every command line of pathFlags with the paths that of returns for it, in a directory of its own.
 func runPathFlags(t *testing.T, of func(flag string, writes bool) []string, check func(t *testing.T, flag, path, stdout, stderr string, status int)) {
 	dir := t.TempDir()
 	data, err := filepath.Abs("../../testdata")
@@ -55,6 +55,7 @@ func runPathFlags(t *testing.T, of func(flag string, writes bool) []string, chec
 	}
 	textModel := filepath.Join(dir, "textmodel")
 	writeTextModel(t, data, textModel)
+	t.Chdir(dir)
 	for _, f := range pathFlags {
 		for _, path := range of(f.flag, f.writes) {
 			args := []string{"griffin", f.command}
@@ -149,6 +150,60 @@ func TestErrorsNameTheFlag(t *testing.T) {
 	})
 }
 
+// What is wrong with the name of a file to write is said before anything is read, with what to do.
+func TestNamesOfOutputs(t *testing.T) {
+	const foreign = " has the extension of another format than is written"
+	names := map[string]struct {
+		says, hint string // FLAG is the flag, EXT the extension of what it writes
+		accepted   string // the flag that may write to the path
+	}{
+		"s3://user@bucket/x?key=secret": {"s3://bucket/x is an address, and a file of this machine is written", "name a file, such as FLAG.EXT", ""},
+		"file:///tmp/x":                 {"file:///tmp/x is an address, and a file of this machine is written", "name a file, such as FLAG.EXT", ""},
+		"org/name/x":                    {"org/name: no such file or directory", "create the directory first", ""},
+		"pagse/x":                       {"pagse: no such file or directory", "did you mean pages?", ""},
+		"x.pdf":                         {"x.pdf" + foreign, "name it x.EXT", ""},
+		"x.HTM":                         {"x.HTM" + foreign, "name it x.EXT", "report"},
+		"pages/x.json":                  {"pages/x.json" + foreign, "name it pages/x.EXT", "card"},
+	}
+	runPathFlags(t, func(flag string, writes bool) (paths []string) {
+		if err := os.MkdirAll("pages", 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for path, name := range names {
+			if writes && flag != name.accepted {
+				paths = append(paths, path)
+			}
+		}
+		return paths
+	}, func(t *testing.T, flag, path, stdout, stderr string, status int) {
+		command, _, _ := strings.Cut(filepath.Base(t.Name()), "_")
+		text := strings.NewReplacer("FLAG", flag, "EXT", kindOfOutput(command, flag).extension)
+		want := text.Replace("griffin: --FLAG: " + names[path].says + "\nhint: " + names[path].hint + "\n")
+		if stderr != want || stdout != "" || status == exitOK {
+			t.Errorf("status %d: %s%s, want %s", status, stdout, stderr, want)
+		}
+	})
+}
+
+// A name with any extension that is not of another format is written.
+func TestExtensionsOfOutputs(t *testing.T) {
+	runPathFlags(t, func(flag string, writes bool) []string {
+		if !writes {
+			return nil
+		}
+		dir := t.TempDir()
+		paths := []string{filepath.Join(dir, "x.tmp"), filepath.Join(dir, "v1.5")}
+		if flag == "report" {
+			paths = append(paths, filepath.Join(dir, "page.HTM"))
+		}
+		return paths
+	}, func(t *testing.T, _, path, _, stderr string, status int) {
+		if _, err := os.Stat(path); status != exitOK || err != nil {
+			t.Errorf("status %d, %v: %s", status, err, stderr)
+		}
+	})
+}
+
 // No command replaces what a flag has it read: each flag that names a file to write is tried with the file of each flag that names one to read,
 // and so is the destination of convert with that of --rename. Package convert has tests of the others that it reads.
 func TestNoInputIsReplaced(t *testing.T) {
@@ -170,8 +225,8 @@ func TestNoInputIsReplaced(t *testing.T) {
 		for i, arg := range args {
 			for name, value := range map[string]string{"HF": data + "/tiny-griffin/hf", "FT": data + "/finetune/base", "TEXTMODEL": data + "/tiny-griffin/hf", "OUT": output, "PATH": input,
 				"TEXT": data + "/case.json", "RECORDED": strings.TrimSuffix(output, ".conversion.json")} {
-				if arg == name {
-					args[i] = value
+				if before, ok := strings.CutSuffix(arg, name); ok && (before == "" || before == "file://") {
+					args[i] = before + value
 				}
 			}
 		}
@@ -192,7 +247,9 @@ func TestNoInputIsReplaced(t *testing.T) {
 				if !strings.Contains(rest, "--"+w.flag+" ") {
 					rest += " --" + w.flag + " OUT"
 				}
-				try(r.command, r.flag, rest, file, "--"+w.flag+": ")
+				for _, path := range []string{"PATH", "file://PATH"} {
+					try(r.command, r.flag, strings.Replace(rest, "PATH", path, 1), file, "--"+w.flag+": ")
+				}
 			}
 		}
 	}

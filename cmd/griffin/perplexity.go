@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -273,15 +272,12 @@ func (p *scoring) text(path string) (err error) {
 	}
 	in, name, total := p.c.App.Reader, "standard input", int64(-1)
 	if path != "-" {
-		f, err := os.Open(path)
+		f, called, size, err := openText(path)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			total = info.Size()
-		}
-		in, name = f, path
+		in, name, total = f, called, size
 	}
 	begin := p.tokenizer.Begin()
 	p.out.Rows, p.out.Added = 1, []string{p.tokenizer.Piece(begin)}
