@@ -83,7 +83,7 @@ func localPath(path string) string {
 }
 
 // openText opens a file of any kind, such as a FIFO, or the file at an address. It returns what errors call the file, and its size in
-// bytes, if it has one.
+// bytes, -1 if that is not known.
 func openText(path string) (f fs.File, name string, size int64, err error) {
 	path = localPath(path)
 	if _, isAddress := storage.Scheme(path); isAddress {
