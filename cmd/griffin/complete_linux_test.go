@@ -20,6 +20,7 @@ import (
 // last word is open if no space follows it.
 var completed = []struct{ line, want string }{
 	{"griffin conv", "<griffin><convert><>"},
+	{"griffin --v", "<griffin><--version><>"},
 	{"griffin help perp", "<griffin><help><perplexity><>"},
 	{"griffin convert --match", "<griffin><convert><--match-runtime><>"},
 	{"griffin convert --dtype bfl", "<griffin><convert><--dtype><bfloat16><>"},

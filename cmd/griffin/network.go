@@ -15,7 +15,7 @@ var networkHints = map[remote.Reason]string{
 	remote.Unauthorized: "check the address, or give credentials: https://USER:PASSWORD@HOST/…",
 	remote.Forbidden:    "these credentials do not give access to it, or the address has expired",
 	remote.Gated:        "open the repository's page on the hub, accept its conditions, and set HF_TOKEN to a token of that account",
-	remote.Missing:      "check the address: spelling, revision, and that it leads to a checkpoint",
+	remote.Missing:      "check the address: spelling, revision, and what it leads to",
 	remote.Busy:         "wait as long as the server says; with HF_TOKEN the hub allows more requests",
 	remote.Failing:      "the fault is the server's: try again later",
 	remote.Changed:      "run the command again for the new version; hf:// addresses stay with one commit",

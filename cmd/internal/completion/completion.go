@@ -66,6 +66,9 @@ func Complete(commands []Command, words []string, current string) Reply {
 		for i := range commands {
 			all = append(all, Word{commands[i].Name, commands[i].Usage})
 		}
+		if len(words) == 0 && strings.HasPrefix(current, "-") {
+			all = []Word{{"--help", "show help"}, {"--version", "print the version"}}
+		}
 		return Reply{Words: beginning(all, current)}
 	}
 	i := slices.IndexFunc(commands, func(c Command) bool { return c.Name == words[0] })

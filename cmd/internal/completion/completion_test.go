@@ -42,6 +42,9 @@ func TestComplete(t *testing.T) {
 	for _, tt := range []struct{ line, want string }{
 		{"", "words help version convert completion"},
 		{"co", "words convert completion"},
+		{"-", "words --help --version"},
+		{"--v", "words --version"},
+		{"help --", "words"},
 		{"help con", "words convert"},
 		{"upload ", "words"},
 		{"convert ", "files"},
