@@ -161,6 +161,18 @@ var otherwise = map[string]string{
 	"export": "convert", "record": "golden", "sample": "generate", "run": "generate", "eval": "perplexity", "ppl": "perplexity",
 }
 
+// flagSynonyms are flags by what the papers, configurations and other tools call them.
+var flagSynonyms = map[string]string{
+	"window": "attention-window", "window-size": "attention-window", "sliding-window": "attention-window", "attention-window-size": "attention-window",
+	"cap": "logits-soft-cap", "softcap": "logits-soft-cap", "final-logit-softcapping": "logits-soft-cap",
+	"scale": "embedding-scale", "scale-embeddings": "embedding-scale",
+	"force": "overwrite", "f": "overwrite",
+	"o": "out", "output": "out", "output-file": "out", "output-dir": "out",
+	"outtype": "dtype", "precision": "dtype", "torch-dtype": "dtype", "format": "to", "target": "to",
+	"lora": "adapter", "shard-size": "max-shard-size", "max-new-tokens": "max-tokens",
+	"atol": "tolerance", "rtol": "tolerance", "html": "report",
+}
+
 // argumentParser separates the flags of a command from its paths.
 type argumentParser struct {
 	command *cli.Command
@@ -288,10 +300,20 @@ func (p *argumentParser) unknownFlag(written string) error {
 	for _, f := range p.command.Flags {
 		names = append(names, f.Names()...)
 	}
-	name := strings.TrimLeft(written, "-")
 	err := usagef("unknown flag %s", written)
-	if near := nearest.Name(name, names); near != "" {
+	name := strings.TrimLeft(written, "-")
+	near := nearest.Name(name, names)
+	if synonym := flagSynonyms[strings.ReplaceAll(strings.ToLower(name), "_", "-")]; synonym != "" {
+		name, near = synonym, ""
+		if slices.Contains(names, synonym) {
+			near = synonym
+		}
+	}
+	switch {
+	case near != "":
 		return err.advise("did you mean --%s?", near)
+	case name == "out" && p.command.Name == "convert":
+		return err.advise("the destination is the second path: griffin convert SRC DST")
 	}
 	var have []string
 	for _, c := range p.others {
@@ -300,7 +322,7 @@ func (p *argumentParser) unknownFlag(written string) error {
 		}
 	}
 	if len(have) > 0 {
-		return err.advise("it is a flag of %s; griffin %s --help lists those of %[2]s", strings.Join(have, ", "), p.command.Name)
+		return err.advise("--%s is a flag of %s; griffin %s --help lists those of %[3]s", name, strings.Join(have, ", "), p.command.Name)
 	}
 	return err.advise("griffin %s --help lists the flags", p.command.Name)
 }

@@ -60,7 +60,7 @@ func TestArguments(t *testing.T) {
 		{"griffin --help --foo", "unknown flag --foo", "griffin --help lists the commands"},
 		{"griffin convert a --jsn b", "unknown flag --jsn", "did you mean --json?"},
 		{"griffin convert a --nonsense=1 b", "unknown flag --nonsense", "griffin convert --help lists the flags"},
-		{"griffin convert a --report x", "unknown flag --report", "it is a flag of verify, diff; griffin convert --help lists those of convert"},
+		{"griffin convert a --report x", "unknown flag --report", "--report is a flag of verify, diff; griffin convert --help lists those of convert"},
 		{"griffin convert a --dtype", "--dtype needs a value", "--dtype"},
 		{"griffin convert a --dtype --json", "--dtype needs a value", "--dtype"},
 		{"griffin convert a --json True b", "--json True: the value of this flag follows an equals sign", "write --json=true; a path of that name is ./True"},
@@ -81,6 +81,40 @@ func TestArguments(t *testing.T) {
 		var usage *usageError
 		if !errors.As(err, &usage) || usage.problem != tt.problem || !strings.HasPrefix(usage.hint, tt.hint) || tt.hint == "" && usage.hint != "" {
 			t.Errorf("%s: got %v, %+v", tt.args, err, usage)
+		}
+	}
+}
+
+// Every flag of the table exists, and is named where a command has it.
+func TestFlagSynonyms(t *testing.T) {
+	app := newApp(nil, nil)
+	for synonym, flag := range flagSynonyms {
+		found := false
+		for _, command := range app.Commands {
+			p := &argumentParser{command: command}
+			if p.find(flag) == nil || p.find(synonym) != nil {
+				continue
+			}
+			found = true
+			var usage *usageError
+			if _, err := arguments(app, []string{"griffin", command.Name, "--" + synonym + "=1"}); !errors.As(err, &usage) || usage.hint != "did you mean --"+flag+"?" {
+				t.Errorf("griffin %s --%s: %+v", command.Name, synonym, usage)
+			}
+		}
+		if !found {
+			t.Errorf("--%s stands for --%s, which no command has", synonym, flag)
+		}
+	}
+	for _, tt := range []struct{ args, hint string }{
+		{"convert --attention_window_size 8", "did you mean --attention-window?"},
+		{"convert --output x", "the destination is the second path: griffin convert SRC DST"},
+		{"convert --out x", "the destination is the second path: griffin convert SRC DST"},
+		{"golden --format hf", "--to is a flag of convert; griffin golden --help lists those of golden"},
+		{"verify --force", "--overwrite is a flag of convert; griffin verify --help lists those of verify"},
+	} {
+		var usage *usageError
+		if _, err := arguments(app, append([]string{"griffin"}, strings.Fields(tt.args)...)); !errors.As(err, &usage) || usage.hint != tt.hint {
+			t.Errorf("%s: %+v", tt.args, usage)
 		}
 	}
 }
