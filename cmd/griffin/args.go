@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -14,6 +15,8 @@ import (
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/storage"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -232,11 +235,15 @@ func (p *argumentParser) flag(arg string) error {
 		p.flags = append(p.flags, arg)
 		return nil
 	}
-	value, err := checkValue(flag, value)
+	accepted, err := checkValue(flag, value)
 	if err != nil {
+		var wrong *usageError
+		if _, statErr := os.Lstat(value); statErr == nil && !hasValue && errors.As(err, &wrong) {
+			return wrong.advise("%s is a path: the value of %s seems to be missing", text.Printable(value), written)
+		}
 		return err
 	}
-	p.flags = append(p.flags, written+"="+value)
+	p.flags = append(p.flags, written+"="+accepted)
 	return nil
 }
 
@@ -253,8 +260,14 @@ func (p *argumentParser) noteWord(written string, flag cli.Flag) {
 // wrongPaths returns the error for a number of paths that a command does not take.
 func wrongPaths(c *cli.Context, takes string) *usageError {
 	err := usagef("%s, got %s", takes, text.Count(int64(c.NArg()), "path"))
-	if word, ok := c.App.Metadata[wordAfterFlag].(string); ok && word != "" {
+	var paths []string
+	for _, path := range c.Args().Slice() {
+		paths = append(paths, text.Printable(storage.WithoutQuery(path)))
+	}
+	if word, _ := c.App.Metadata[wordAfterFlag].(string); word != "" {
 		err.problem += ": " + word
+	} else if len(paths) > 0 {
+		err.problem += ": " + tensor.JoinNames(paths)
 	}
 	return err
 }
@@ -329,7 +342,8 @@ func (p *argumentParser) unknownFlag(written string) error {
 
 // flagUsage returns what the help says about a flag and its value.
 func flagUsage(flag cli.Flag) string {
-	return strings.Join(strings.Fields(strings.ReplaceAll(flag.String(), "\t", ": ")), " ")
+	name, usage := flagText(flag)
+	return name + ": " + usage
 }
 
 // checkValue returns the value of a flag, with a synonym replaced by the name that it stands for, or a *usageError if the
@@ -357,8 +371,11 @@ func checkValue(flag cli.Flag, value string) (string, error) {
 	}
 	if err != nil {
 		err := usagef("--%s takes %s, not %q", name, takes, value)
-		if _, ok := flag.(*cli.BoolFlag); ok && truth[strings.ToLower(value)] != "" {
-			return "", err.advise("write --%s=%s", name, truth[strings.ToLower(value)])
+		switch _, isBool := flag.(*cli.BoolFlag); {
+		case !isBool:
+			err.advise("%s", flagUsage(flag))
+		case truth[strings.ToLower(value)] != "":
+			err.advise("write --%s=%s", name, truth[strings.ToLower(value)])
 		}
 		return "", err
 	}

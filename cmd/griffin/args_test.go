@@ -72,10 +72,10 @@ func TestArguments(t *testing.T) {
 		{"griffin convert a --json OFF b", "--json OFF: the value of this flag follows an equals sign", "write --json=false; a path of that name is ./OFF"},
 		{"griffin convert a --dtype bfloat17", `--dtype: "bfloat17" is not one of keep, float32, bfloat16, float16`, "did you mean bfloat16?"},
 		{"griffin convert a --dtype=int8", `--dtype: "int8" is not one of keep, float32, bfloat16, float16`, ""},
-		{"griffin convert a --step=", `--step takes a whole number, not ""`, ""},
-		{"griffin convert a --step 1.5", `--step takes a whole number, not "1.5"`, ""},
-		{"griffin convert a --seed -1", `--seed takes a whole number that is not negative, not "-1"`, ""},
-		{"griffin convert a --cap x", `--cap takes a number, not "x"`, ""},
+		{"griffin convert a --step=", `--step takes a whole number, not ""`, "--step value: "},
+		{"griffin convert a --step 1.5", `--step takes a whole number, not "1.5"`, "--step value: "},
+		{"griffin convert a --seed -1", `--seed takes a whole number that is not negative, not "-1"`, "--seed value: "},
+		{"griffin convert a --cap x", `--cap takes a number, not "x"`, "--cap value: "},
 	} {
 		_, err := arguments(app, strings.Fields(tt.args))
 		var usage *usageError
