@@ -102,7 +102,7 @@ check-%: build
 	testdata/interop/python.sh $(or $(ENVIRONMENT),current) $*.py $(ARGUMENTS)
 
 local: ## bin/griffin-local, without gs:// and s3://: starts in half the time, for scripts that start it very often
-	CGO_ENABLED=0 $(GO) build -trimpath -tags nobuckets -o bin/griffin-local ./cmd/griffin
+	CGO_ENABLED=0 $(GO) build -trimpath -tags nobuckets -ldflags "$(LDFLAGS)" -o bin/griffin-local ./cmd/griffin
 
 differential: local ## CASES=20000 damaged files, read by griffin and by the libraries (5 minutes; needs the environments of interop)
 	GRIFFIN=$(CURDIR)/bin/griffin-local $(PYTHON_ENV) differential.py --cases $(or $(CASES),20000) --rows $(SEED)

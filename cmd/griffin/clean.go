@@ -17,13 +17,13 @@ func cleanCommand() *cli.Command {
 		Name:      "clean",
 		Usage:     "remove what conversions that were killed have left at a destination",
 		UsageText: "griffin clean [flags] DST",
-		Description: "DST is the destination of a conversion, or the directory of the results of --all-steps; it may be an address.\n" +
-			"Only what griffin itself has recorded is removed: temporary directories beside DST, unfinished uploads,\n" +
-			"and objects of an upload that did not end. What is complete stays. The next conversion to the same\n" +
-			"destination does the same. At an address, no other conversion to DST may be running.\n\n" +
+		Description: "DST is the destination of a conversion, or the directory of the results of --all-steps" + withBuckets("; it may be an address") + ".\n" +
+			"Only what griffin itself has recorded is removed: temporary directories beside DST" + withBuckets(", unfinished uploads,\nand objects of an upload that did not end") + ".\n" +
+			"What is complete stays. The next conversion to the same destination does the same." +
+			withBuckets(" At an address, no other\nconversion to DST may be running.") + "\n\n" +
 			"Examples:\n\n" +
-			"  griffin clean out\n" +
-			"  griffin clean gs://my-bucket/runs/converted",
+			"  griffin clean out" +
+			withBuckets("\n  griffin clean gs://my-bucket/runs/converted"),
 		Flags:        []cli.Flag{jsonFlag()},
 		OnUsageError: onUsageError,
 		Action:       runClean,

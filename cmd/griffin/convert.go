@@ -36,7 +36,7 @@ func convertCommand() *cli.Command {
 			"          the tensors of any model as they are: a file if DST ends in .safetensors, otherwise a directory, with\n" +
 			"          the configurations and the tokenizer that lie beside SRC\n\n" +
 			"All tensors are checked before a byte is written. The output is written to a temporary path and renamed\n" +
-			"when complete, so DST never holds a partial result. DST may be a gs://, s3:// or file:// address.\n\n" +
+			"when complete, so DST never holds a partial result." + withBuckets(" DST may be a gs://, s3:// or file:// address.") + "\n\n" +
 			"Examples:\n\n" +
 			"  griffin convert 2b-it.pt recurrentgemma-2b-it --tokenizer tokenizer.model --instruction-tuned\n" +
 			"  griffin convert --verify 2b/ recurrentgemma-2b                  # an Orbax directory\n" +
@@ -47,7 +47,7 @@ func convertCommand() *cli.Command {
 			"  griffin convert --to orbax 2b.pt 2b --orbax-format zarr\n" +
 			"  griffin convert recurrentgemma-2b smaller --dtype bfloat16 --max-shard-size 2GB\n" +
 			"  griffin convert --adapter my-lora recurrentgemma-2b merged      # merge a PEFT adapter\n" +
-			"  griffin convert 2b.pt gs://my-bucket/recurrentgemma-2b          # to a bucket, in parts\n" +
+			withBuckets("  griffin convert 2b.pt gs://my-bucket/recurrentgemma-2b          # to a bucket, in parts\n") +
 			"  griffin convert --all-steps runs/train out --task auto          # in a Slurm array: this task's share of the steps\n" +
 			"  griffin convert --to safetensors any-model.pt any-model.safetensors\n" +
 			"  griffin convert --to safetensors train/step-4000 out --only 'model.*' --rename names.txt",
@@ -74,7 +74,7 @@ func convertCommand() *cli.Command {
 				digestFlag("write the digests in conversion.json"),
 				&cli.BoolFlag{Name: "dry-run", Usage: "print the plan and the sizes; read no elements, write nothing"},
 				&cli.BoolFlag{Name: "verify", Usage: "compare every written element with SRC before DST appears"},
-				&cli.BoolFlag{Name: "overwrite", Usage: "replace DST if it is a file, or a checkpoint and nothing else (only on success)"},
+				&cli.BoolFlag{Name: "overwrite", Usage: "replace DST (only on success): a file if a file is written, or a directory that holds a checkpoint and nothing else"},
 				jsonFlag(),
 			)...),
 		OnUsageError: onUsageError,
@@ -233,7 +233,11 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		weights += " in " + text.Count(int64(r.Shards), "file")
 	}
 	fact("weights", "%s", weights)
-	fact("written", "%s", inLayout(r.OutputFormat, r.OutputLayout))
+	written := "written"
+	if r.DryRun {
+		written = "to write"
+	}
+	fact(written, "%s", inLayout(r.OutputFormat, r.OutputLayout))
 	if r.Settings != nil {
 		fact("settings", "%s", settingsLine(r))
 	}

@@ -32,6 +32,14 @@ var credentialHints = map[string]string{
 	"s3": "give credentials with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE; ?anonymous=true is for public buckets",
 }
 
+// withBuckets returns a part of a help that is about buckets, "" in a build without them.
+func withBuckets(help string) string {
+	if !addresses.HasBuckets() {
+		return ""
+	}
+	return help
+}
+
 // isNetwork reports whether an error comes from reading an address.
 func isNetwork(err error) bool {
 	return errors.As(err, new(*remote.Error)) || errors.As(err, new(*storage.SchemeError))
