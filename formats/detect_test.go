@@ -1,6 +1,8 @@
 package formats
 
 import (
+	"archive/zip"
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -187,6 +189,14 @@ func TestSeveralRemote(t *testing.T) {
 
 // What cannot be read is refused with what it looks like, and what to do.
 func TestUnknown(t *testing.T) {
+	var zipped bytes.Buffer
+	archive := zip.NewWriter(&zipped)
+	if _, err := archive.Create("hf/config.json"); err != nil {
+		t.Fatal(err)
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
 	const npz = "PK\x03\x04\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00w.npy"
 	for _, tt := range []struct {
 		name, content   string // content "" for a directory of the names, joined with spaces
@@ -198,6 +208,7 @@ func TestUnknown(t *testing.T) {
 		{"x", "GGUF\x03\x00\x00\x00\x00\x00\x00\x00", "is a GGUF file", "this was made from"},
 		{"x", "\x89HDF\r\n\x1a\n\x00\x00\x00\x00", "is an HDF5 file", "export"},
 		{"x", npz, "is a numpy .npz archive", "export"},
+		{"x", zipped.String(), "holds no data.pkl", "unpack"},
 		{"x", "PK\x03\x04 and no more", "is the beginning of a zip archive", ""},
 		{"x", "\x08\x08\x12\x07pytorch", "is an ONNX model", "this was made from"},
 		{"x", "version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer", "git lfs pull"},

@@ -58,7 +58,8 @@ func (l *nameList) keep(name string) string {
 func (l *nameList) problem() error {
 	switch {
 	case !l.pickled && l.second == "":
-		return tensor.Bad("zip file holds no data.pkl in a folder, so torch.save did not write it")
+		return tensor.Bad("zip file holds no data.pkl in a folder, so torch.save did not write it").
+			Advise("unpack it and give the file or directory that was in it")
 	case l.pickled && l.second != "":
 		return tensor.Bad("zip file holds two checkpoints, %q and %q", l.root, l.second)
 	case !l.pickled:
