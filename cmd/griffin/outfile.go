@@ -60,8 +60,8 @@ func kindOfOutput(command, flag string) outputKind {
 	return outputKinds[flag]
 }
 
-// checkOutputFile refuses to write to a file that is read, to a name that programs would take for a file of the checkpoint, and to an existing file
-// that is neither empty nor of that kind.
+// checkOutputFile refuses to write to a file that is read, to a name that programs would take for a file of the checkpoint, to an existing file
+// that is neither empty nor of that kind, and to a name with the extension of another format.
 func checkOutputFile(out string, kind outputKind, reads ...string) error {
 	if err := publish.CheckOutput(out, reads...); err != nil {
 		return err
@@ -95,7 +95,7 @@ func checkOutputFile(out string, kind outputKind, reads ...string) error {
 		return usagef("%s exists, and is %s: only an empty file or %s is replaced", out, found, kind.name).advise("give another name, or remove the file if it is not needed")
 	}
 	if extension := filepath.Ext(out); slices.Contains(foreignExtensions, strings.ToLower(extension)) && !kind.takes(extension) {
-		return usagef("%s has the extension of another format than is written", out).advise("name it %s.%s", strings.TrimSuffix(out, extension), kind.extension)
+		return usagef("%s has the extension of another format: .%s is written", out, kind.extension).advise("name it %s.%s", strings.TrimSuffix(out, extension), kind.extension)
 	}
 	return nil
 }

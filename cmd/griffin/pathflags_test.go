@@ -152,7 +152,7 @@ func TestErrorsNameTheFlag(t *testing.T) {
 
 // What is wrong with the name of a file to write is said before anything is read, with what to do.
 func TestNamesOfOutputs(t *testing.T) {
-	const foreign = " has the extension of another format than is written"
+	const foreign = " has the extension of another format: .EXT is written"
 	names := map[string]struct {
 		says, hint string // FLAG is the flag, EXT the extension of what it writes
 		accepted   string // the flag that may write to the path
