@@ -13,24 +13,22 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
-// WhatWasDone says in a sentence what was done to A to get B: "Layers 2 to 9 moved most; 13 matrices changed by rank 2." It
-// is "" if nothing was, or if that is only how many tensors have other values.
+// WhatWasDone says in a sentence what was done to A to get B, first what is known: "13 matrices changed by rank 2; 5 other tensors have
+// other values." It is "" if nothing was, or if that is only how many tensors have other values.
 func WhatWasDone(r *diff.Result) string {
 	s := &r.Summary
-	explained := whatIsExplained(r)
-	var phrases []string
-	moved := whatMoved(r, len(explained) == 0)
+	phrases := whatIsExplained(r)
+	moved := whatMoved(r, len(phrases) == 0)
 	if moved != "" {
 		phrases = append(phrases, moved)
 	}
-	phrases = append(phrases, explained...)
-	phrases = append(phrases, whatIsNotFinite(r)...)
+	phrases = append(phrases, whatIsNotFinite(r, len(phrases) > 0)...)
 	phrases = append(phrases, whatIsAlone(r)...)
-	if len(phrases) == 1 && moved == otherValues(s.Differ) {
+	if len(phrases) == 1 && moved == otherValues(s.Differ, "tensor") {
 		return ""
 	}
-	if s.Config > 0 {
-		phrases = append(phrases, text.Agree(int64(s.Config), "config field", "differs", "differ"))
+	if len(r.Config) > 0 {
+		phrases = append(phrases, whatIsConfigured(r.Config))
 	}
 	if s.OnlyA+s.OnlyB > 0 && s.Equal > 0 && s.OnlyA+s.OnlyB+s.Equal-s.Renamed == s.Tensors {
 		phrases = append(phrases, "the other "+text.CountAre(int64(s.Equal), "tensor")+strings.TrimRight(" equal "+r.Within(), " "))
@@ -40,6 +38,33 @@ func WhatWasDone(r *diff.Result) string {
 	}
 	sentence := strings.Join(phrases, "; ") + "."
 	return strings.ToUpper(sentence[:1]) + sentence[1:]
+}
+
+// whatIsConfigured says in which fields the configurations differ: the only one with its values, a few by their names, or how many they are.
+func whatIsConfigured(fields []diff.ConfigDifference) string {
+	const (
+		few       = 3
+		maxLength = 40 // of a value: the types of all blocks are too long for a sentence
+	)
+	var names []string
+	for _, c := range fields {
+		names = append(names, text.Printable(c.Field))
+	}
+	switch c := &fields[0]; {
+	case len(fields) > few:
+		return text.Agree(int64(len(fields)), "config field", "differs", "differ")
+	case len(fields) > 1:
+		last := len(names) - 1
+		return "config fields " + strings.Join(names[:last], ", ") + " and " + names[last] + " differ"
+	case c.A == "":
+		return "config field " + names[0] + " is only in B"
+	case c.B == "":
+		return "config field " + names[0] + " is only in A"
+	case len(c.A) > maxLength || len(c.B) > maxLength:
+		return "config field " + names[0] + " differs"
+	default:
+		return fmt.Sprintf("config field %s is %s in A and %s in B", names[0], text.Printable(c.A), text.Printable(c.B))
+	}
 }
 
 // whatIsAlone says what only one side has: whole layers by their numbers, and other tensors by how many they are.
@@ -84,8 +109,9 @@ func whatIsAlone(r *diff.Result) []string {
 	return phrases
 }
 
-// whatIsNotFinite counts the tensors that differ and have NaN or infinities, and those of which nothing else is left.
-func whatIsNotFinite(r *diff.Result) []string {
+// whatIsNotFinite counts the tensors that differ and have NaN or infinities, and those of which nothing else is left. named says that
+// tensors that differ are counted before.
+func whatIsNotFinite(r *diff.Result, named bool) []string {
 	var whole [2]int // tensors of which every value is NaN, by side
 	rest := r.Summary.NonFinite
 	for i := range r.Tensors {
@@ -105,7 +131,19 @@ func whatIsNotFinite(r *diff.Result) []string {
 	}
 	var phrases []string
 	if rest > 0 {
-		phrases = append(phrases, text.Agree(int64(r.Summary.NonFinite), "tensor", "has", "have")+" NaN or infinities")
+		s := &r.Summary
+		differing := s.Differ + s.DType + s.Shape
+		has := text.Agree(int64(s.NonFinite), "tensor", "has", "have")
+		switch {
+		case !named || s.NonFinite > differing: // some are equal within the tolerance
+		case differing == 1:
+			has = "it has"
+		case s.NonFinite == 1:
+			has = "1 of the tensors that differ has"
+		default:
+			has = text.Grouped(int64(s.NonFinite)) + " of the tensors that differ have"
+		}
+		phrases = append(phrases, has+" NaN or infinities")
 	}
 	for side, n := range whole {
 		if n == 0 {
@@ -184,31 +222,37 @@ func whatMoved(r *diff.Result, alone bool) string {
 	if m.n == 0 {
 		return ""
 	}
-	moved := otherValues(m.n + m.farOff)
+	moved := otherValues(m.n+m.farOff, map[bool]string{true: "tensor", false: "other tensor"}[alone])
 	if len(m.lists) != 1 || len(m.layers) < 2 {
 		return moved
 	}
 	far := m.farthest()
 	all, only := len(far) == len(m.layers), len(far) == len(m.distances) && m.outside == 0
+	words := ""
+	for list := range m.lists {
+		words = r.LayersOf(&diff.Group{List: list, Layers: far})
+	}
 	switch {
 	case all && len(far) == 2:
 		return moved + ", both layers about equally far"
 	case all:
 		return fmt.Sprintf("%s, all %d layers about equally far", moved, len(m.layers))
-	case len(far) > 8 && strings.Count(diff.LayerWords(far), ",") > 3:
+	case len(far) > 8 && strings.Count(words, ",") > 3:
 		return fmt.Sprintf("%s, in %s", moved, text.Count(len(m.distances), "layer"))
 	case only && alone && r.Tolerance != "":
-		return "only " + diff.LayerWords(far) + " moved by more than " + r.Tolerance
+		return "only " + words + " moved by more than " + r.Tolerance
 	case only && alone:
-		return "only " + diff.LayerWords(far) + " moved"
+		return "only " + words + " moved"
 	case only:
-		return fmt.Sprintf("%s, in %s", moved, diff.LayerWords(far))
+		return fmt.Sprintf("%s, in %s", moved, words)
+	case alone:
+		return words + " moved most"
 	}
-	return diff.LayerWords(far) + " moved most"
+	return fmt.Sprintf("%s, farthest apart in %s", moved, words)
 }
 
-func otherValues(tensors int) string {
-	return text.Agree(int64(tensors), "tensor", "has", "have") + " other values"
+func otherValues(tensors int, noun string) string {
+	return text.Agree(int64(tensors), noun, "has", "have") + " other values"
 }
 
 // deed is what was done to tensors.
@@ -220,6 +264,8 @@ type deed struct {
 	least int         // rank of the change, if that is what was done
 	most  int
 	n     int
+
+	few, of int64 // elements that were changed, and all of the tensors, if few were; otherwise 0
 }
 
 // phrase says what was done to how many tensors.
@@ -233,6 +279,9 @@ func (d *deed) phrase() string {
 	}
 	if d.n > 1 {
 		words = d.many
+	}
+	if d.few > 0 {
+		words = fmt.Sprintf("changed in %s of %s", text.Grouped(d.few), text.Count(d.of, "element"))
 	}
 	switch noun = countNoun(d.n, noun); {
 	case d.added == "":
@@ -273,6 +322,9 @@ func whatIsExplained(r *diff.Result) []string {
 		}
 		d.n++
 		d.ranks[len(t.Shape)]++
+		if m := t.Metrics; kind == explain.Sparse && m != nil {
+			d.few, d.of = d.few+m.Differing, d.of+t.Elements
+		}
 	}
 	var phrases []string
 	for _, d := range fewDeeds(byWords) {
@@ -409,25 +461,44 @@ func counted(r *diff.Result) string {
 	if allowed := r.Allowed(); allowed != "" {
 		equal = " " + allowed
 	}
-	var parts []string
-	for _, p := range []struct {
-		n         int
-		one, many string
-	}{{s.Differ, "has other values", "have other values"}, {s.Changed, "has another dtype and other values", "have another dtype and other values"}, {s.DType - s.Changed, "has another dtype", "have another dtype"}, {s.Shape, "has another shape", "have another shape"},
+	var parts []part
+	for _, p := range []part{{s.Differ, "has other values", "have other values"}, {s.Changed, "has another dtype and other values", "have another dtype and other values"}, {s.DType - s.Changed, "has another dtype", "have another dtype"}, {s.Shape, "has another shape", "have another shape"},
 		{s.OnlyA, "is only in A", "are only in A"}, {s.OnlyB, "is only in B", "are only in B"}, {s.Renamed, "was renamed", "were renamed"}, {s.Equal - s.Renamed, "is equal" + equal, "are equal" + equal}} {
-		switch {
-		case p.n == 0:
-		case p.n == 1:
-			parts = append(parts, "1 "+p.one)
-		default:
-			parts = append(parts, text.Grouped(int64(p.n))+" "+p.many)
+		if p.n > 0 {
+			parts = append(parts, p)
 		}
 	}
-	line := fmt.Sprintf("Of %s, %s.", cmp.Or(r.Selection(), text.Count(int64(s.Tensors), "tensor")), strings.Join(parts, ", "))
+	line := ofAll(r, parts)
 	for _, words := range []string{r.NotAllowed(), r.QuantizedCopy()} {
 		if words != "" {
 			line += " " + strings.ToUpper(words[:1]) + words[1:] + "."
 		}
 	}
 	return line
+}
+
+// part is how many of the tensors are something, and the words for one and for several.
+type part struct {
+	n         int
+	one, many string
+}
+
+func (p *part) words() string { return map[bool]string{true: p.one, false: p.many}[p.n == 1] }
+
+// ofAll says of all tensors what they are, or how many of them are what.
+func ofAll(r *diff.Result, parts []part) string {
+	tensors := cmp.Or(r.Selection(), text.Count(int64(r.Summary.Tensors), "tensor"))
+	switch {
+	case len(parts) == 1 && len(r.Only) > 0:
+		return fmt.Sprintf("All of %s %s.", tensors, parts[0].words())
+	case len(parts) == 1 && r.Summary.Tensors == 1:
+		return "The only tensor " + parts[0].words() + "."
+	case len(parts) == 1:
+		return fmt.Sprintf("All %s %s.", tensors, parts[0].words())
+	}
+	var all []string
+	for _, p := range parts {
+		all = append(all, text.Grouped(int64(p.n))+" "+p.words())
+	}
+	return fmt.Sprintf("Of %s, %s.", tensors, strings.Join(all, ", "))
 }

@@ -30,7 +30,7 @@ func TestWhatWasDone(t *testing.T) {
 	matrix, vector := []int64{2, 2}, []int64{4}
 	for want, tensors := range map[string][]diff.TensorDiff{
 		"": tensorsOf(3, "w", matrix, func(int, *diff.TensorDiff) {}),
-		"Layers 2 to 9 moved most; 13 matrices changed by rank 2.": append(
+		"13 matrices changed by rank 2; 26 other tensors have other values, farthest apart in layers 2 to 9.": append(
 			tensorsOf(26, "w", matrix, func(i int, t *diff.TensorDiff) {
 				differs(t, map[bool]float64{true: 0.1, false: 0.001}[i >= 2 && i <= 9], nil)
 			}),
@@ -64,9 +64,9 @@ func TestWhatWasDone(t *testing.T) {
 				differs(t, math.Inf(1), nil)
 			}
 		}),
-		"4 tensors have other values, both layers about equally far; 1 tensor has NaN or infinities.": append(tensorsOf(2, "w", matrix, func(i int, t *diff.TensorDiff) { differs(t, 0.1, nil) }),
+		"4 tensors have other values, both layers about equally far; 1 of the tensors that differ has NaN or infinities.": append(tensorsOf(2, "w", matrix, func(i int, t *diff.TensorDiff) { differs(t, 0.1, nil) }),
 			tensorsOf(2, "v", matrix, func(i int, t *diff.TensorDiff) { differs(t, []float64{0.1, math.NaN()}[i], nil) })...),
-		"2 tensors have other values, in layers 3, 4; 2 vectors swapped between layers 0 and 1; 1 tensor has NaN or infinities.": tensorsOf(26, "w", vector, func(i int, t *diff.TensorDiff) {
+		"2 vectors swapped between layers 0 and 1; 2 other tensors have other values, in layers 3, 4; 1 of the tensors that differ has NaN or infinities.": tensorsOf(26, "w", vector, func(i int, t *diff.TensorDiff) {
 			switch {
 			case i < 2:
 				differs(t, 0.1, &explain.Explanation{Kind: explain.Swapped, With: fmt.Sprintf("layers.%d.w", 1-i)})
@@ -82,10 +82,27 @@ func TestWhatWasDone(t *testing.T) {
 			}
 			differs(t, 0.1, &explain.Explanation{Kind: explain.Scaled, Detail: factor})
 		}),
-		"2 tensors became bfloat16 instead of float32; 1 tensor has another shape; 1 tensor was renamed; 1 tensor is only in A; 2 tensors are only in B; 1 config field differs.": tensorsOf(7, "w", vector, func(i int, t *diff.TensorDiff) {
+		"2 tensors became bfloat16 instead of float32; 1 tensor has another shape; 1 tensor was renamed; 1 tensor is only in A; 2 tensors are only in B; config field x is 1 in A and 2 in B.": tensorsOf(7, "w", vector, func(i int, t *diff.TensorDiff) {
 			t.Status = []diff.Status{diff.DType, diff.DType, diff.Shape, diff.Equal, diff.OnlyA, diff.OnlyB, diff.OnlyB}[i]
 			if t.Renamed = i == 3; i < 2 {
 				t.DTypeB = "bfloat16"
+			}
+		}),
+		// The layers of the rest are named by their kind.
+		"2 matrices changed by rank 2; 2 other tensors have other values, in attention layers (2).": append(
+			tensorsOf(6, "w", matrix, func(i int, t *diff.TensorDiff) {
+				if i%3 == 2 {
+					differs(t, 0.1, nil)
+				}
+			}),
+			tensorsOf(6, "q", matrix, func(i int, t *diff.TensorDiff) {
+				if i%3 == 2 {
+					differs(t, 0.5, &explain.Explanation{Kind: explain.LowRank, Rank: 2})
+				}
+			})...),
+		"1 matrix changed in 1 of 4 elements; it has NaN or infinities.": tensorsOf(3, "w", matrix, func(i int, t *diff.TensorDiff) {
+			if i == 1 {
+				differs(t, math.NaN(), &explain.Explanation{Kind: explain.Sparse})
 			}
 		}),
 		"1 matrix swapped with another.": tensorsOf(1, "w", matrix, func(i int, t *diff.TensorDiff) {
@@ -93,7 +110,12 @@ func TestWhatWasDone(t *testing.T) {
 		}),
 	} {
 		r := &diff.Result{Tensors: tensors}
+		if strings.Contains(want, "attention") {
+			r.A.BlockTypes = []string{"recurrent", "recurrent", "attention", "recurrent", "recurrent", "attention"}
+			r.B.BlockTypes = r.A.BlockTypes
+		}
 		for _, x := range tensors {
+			r.Summary.Differ += map[bool]int{true: 1}[x.Status == diff.Differs]
 			r.Summary.OnlyA += map[bool]int{true: 1}[x.Status == diff.OnlyA]
 			r.Summary.OnlyB += map[bool]int{true: 1}[x.Status == diff.OnlyB]
 		}
@@ -101,7 +123,7 @@ func TestWhatWasDone(t *testing.T) {
 			r.Summary.NonFinite = 1
 		}
 		if strings.Contains(want, "config field") {
-			r.Summary.Config = 1
+			r.Config = []diff.ConfigDifference{{Field: "x", A: "1", B: "2"}}
 		}
 		if got := WhatWasDone(r); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
@@ -135,7 +157,7 @@ func TestEveryKindIsASentence(t *testing.T) {
 		{explain.Explanation{Kind: explain.Added, Detail: "1"}, "1 was added to 1 matrix.", "1 was added to 2 matrices.", ""},
 		{then(explain.Explanation{Kind: explain.Added, Detail: "1"}, bf16), "1 was added to 1 matrix, which was then rounded to bfloat16.", "1 was added to 2 matrices, which were then rounded to bfloat16.", ""},
 		{bf16, "1 matrix rounded to bfloat16.", "2 matrices rounded to bfloat16.", "rounded"},
-		{explain.Explanation{Kind: explain.Sparse, Detail: "1 of 4 elements: [0 0]"}, "1 matrix changed in few elements.", "2 matrices changed in few elements.", "changed in few elements"},
+		{explain.Explanation{Kind: explain.Sparse, Detail: "1 of 4 elements: [0 0]"}, "1 matrix changed in 1 of 4 elements.", "2 matrices changed in 2 of 8 elements.", "changed in few elements"},
 		{explain.Explanation{Kind: explain.Pruned, Detail: "(elements were set to zero)"}, "1 matrix pruned (elements were set to zero).", "2 matrices pruned (elements were set to zero).", "pruned"},
 		{explain.Explanation{Kind: explain.LowRank, Rank: 2}, "1 matrix changed by rank 2.", "2 matrices changed by rank 2.", "changed by low rank"},
 		{explain.Explanation{Kind: explain.LowRank, Rank: 2, Ranks: []int{2, 1}}, "1 matrix changed by rank up to 2 at each of the 2 indices of axis 0.", "2 matrices changed by rank up to 2 at each of the 2 indices of axis 0.", "changed by low rank"},
@@ -263,13 +285,31 @@ func TestNothingToSay(t *testing.T) {
 	for i := range r.Tensors {
 		r.Tensors[i].Name = fmt.Sprintf("w%d", i)
 	}
-	r.Summary = diff.Summary{Tensors: 3, Differ: 3, Config: 1}
+	r.Summary = diff.Summary{Tensors: 3, Differ: 3}
+	r.Config = make([]diff.ConfigDifference, 4)
 	if got := WhatWasDone(r); got != "" {
 		t.Errorf("%q", got)
 	}
 	r.Tensors[0].Explanation = &explain.Explanation{Kind: explain.Rounded, Detail: "to bfloat16"}
-	if got, want := WhatWasDone(r), "2 tensors have other values; 1 matrix rounded to bfloat16; 1 config field differs."; got != want {
+	if got, want := WhatWasDone(r), "1 matrix rounded to bfloat16; 2 other tensors have other values; 4 config fields differ."; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// The field that differs is named, or the few that do.
+func TestWhatIsConfigured(t *testing.T) {
+	window := diff.ConfigDifference{Field: "attention_window_size", A: "16", B: "20"}
+	for want, fields := range map[string][]diff.ConfigDifference{
+		"Config field attention_window_size is 16 in A and 20 in B.": {window},
+		"Config field x is only in B.":                               {{Field: "x", B: "1"}},
+		"Config field x is only in A.":                               {{Field: "x", A: "1"}},
+		"Config field x differs.":                                    {{Field: "x", A: strings.Repeat("1", 50), B: "2"}},
+		"Config fields x, y and attention_window_size differ.":       {{Field: "x"}, {Field: "y"}, window},
+		"4 config fields differ.":                                    {window, window, window, window},
+	} {
+		if got := WhatWasDone(&diff.Result{Config: fields}); got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
 	}
 }
 
@@ -387,7 +427,7 @@ func TestCounted(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	r = &diff.Result{Tolerance: "abs=1", Summary: diff.Summary{Tensors: 1, Equal: 1}, Tensors: []diff.TensorDiff{{Status: diff.Equal, DTypeB: "x"}}}
-	if got, want := counted(r), "Of 1 tensor, 1 is equal within abs=1 (1 tensor has another dtype)."; got != want {
+	if got, want := counted(r), "The only tensor is equal within abs=1 (1 tensor has another dtype)."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	r.Tensors, r.Summary = append(r.Tensors, diff.TensorDiff{Status: diff.OnlyA}), diff.Summary{Tensors: 2, Equal: 1, OnlyA: 1}
@@ -395,11 +435,19 @@ func TestCounted(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	r = &diff.Result{B: diff.Side{Quantized: "nf4"}, Summary: diff.Summary{Tensors: 1, Differ: 1}}
-	if got, want := counted(r), "Of 1 tensor, 1 has other values. B is a quantised copy, which is not the same model."; got != want {
+	if got, want := counted(r), "The only tensor has other values. B is a quantised copy, which is not the same model."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	r = &diff.Result{Only: []string{"w*"}, Summary: diff.Summary{Tensors: 2, Unselected: 7, Differ: 1, Equal: 1}}
 	if got, want := counted(r), "Of the 2 of 9 tensors that were selected, 1 has other values, 1 is equal."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	r.Summary = diff.Summary{Tensors: 2, Unselected: 7, Differ: 2}
+	if got, want := counted(r), "All of the 2 of 9 tensors that were selected have other values."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	r = &diff.Result{Summary: diff.Summary{Tensors: 484, Equal: 484}}
+	if got, want := counted(r), "All 484 tensors are equal."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	r = &diff.Result{Summary: diff.Summary{Tensors: 5, DType: 5, Changed: 3}}
