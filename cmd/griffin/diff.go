@@ -7,10 +7,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/names"
 	"github.com/griffin-ckpt/griffin/formats"
-	"github.com/griffin-ckpt/griffin/formats/hfconfig"
-	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
-	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/report"
 )
@@ -124,9 +121,7 @@ func bothDigests(c *cli.Context, a, b *tensor.Checkpoint) (digests [2]diff.Side,
 		if digests[i].Digest, err = weightsDigest(c, x, "", nil); err != nil {
 			return digests, err
 		}
-		if config, err := storage.ReadFile(x.Source, x.Beside(hfconfig.Name), hfconfig.MaxSize); err == nil {
-			digests[i].ConfigFile = digest.Of(digest.Default, config).Named()
-		}
+		digests[i].ConfigFile = configDigest(x)
 	}
 	return digests, nil
 }

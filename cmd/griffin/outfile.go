@@ -17,6 +17,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -153,6 +154,15 @@ func weightsDigest(c *cli.Context, of *tensor.Checkpoint, model string, known ma
 	bar := terminal.NewProgress(c.App.ErrWriter, "digests", total)
 	defer bar.Done()
 	return runtime.DigestOf(c.Context, of, model, digest.Default, known, bar.Add)
+}
+
+// configDigest returns the digest of the config.json beside a checkpoint, for a page; "" if there is none.
+func configDigest(of *tensor.Checkpoint) string {
+	config, err := storage.ReadFile(of.Source, of.Beside(hfconfig.Name), hfconfig.MaxSize)
+	if err != nil {
+		return ""
+	}
+	return digest.Of(digest.Default, config).Named()
 }
 
 // origin returns what pages say about how they were made. The environment variable SOURCE_DATE_EPOCH sets their time, so that

@@ -64,8 +64,9 @@ type score struct {
 	Tokens      int                `json:"tokens"`
 	Predicted   int                `json:"predicted"`
 	Rows        int                `json:"rows"`
-	Added       []string           `json:"added"` // pieces that were put before the text
-	NLL         float64            `json:"nll"`   // nats a predicted token
+	Added       []string           `json:"added"`  // pieces that were put before the text
+	Digest      string             `json:"digest"` // of the text, or of the tokens of all rows as int32, little-endian
+	NLL         float64            `json:"nll"`    // nats a predicted token
 	Perplexity  float64            `json:"perplexity"`
 	Arithmetic  string             `json:"arithmetic"`
 	Checkpoints []scoredCheckpoint `json:"checkpoints"`
@@ -73,31 +74,18 @@ type score struct {
 }
 
 type scoredCheckpoint struct {
-	Path       string  `json:"path"`
-	Step       string  `json:"step,omitempty"`      // of a training run, if one was selected or found in the directory Path
-	Quantized  string  `json:"quantized,omitempty"` // what a quantised copy is, which is run dequantised
-	Semantics  string  `json:"semantics"`
+	Path      string `json:"path"`
+	Step      string `json:"step,omitempty"`      // of a training run, if one was selected or found in the directory Path
+	Quantized string `json:"quantized,omitempty"` // what a quantised copy is, which is run dequantised
+	Semantics string `json:"semantics"`
+
+	Settings    runtime.Settings `json:"settings"`               // with which it was run, in the terms of the semantics
+	OwnSettings bool             `json:"own_settings,omitempty"` // they are those of its config.json, which contradicts those that are given
+
 	NLL        float64 `json:"nll"`
 	Perplexity float64 `json:"perplexity"`
 
 	BeyondOriginal []string `json:"beyond_original,omitempty"` // what the original, whose semantics it is run with, does not compute, a phrase each
-
-	OwnSettings *ownSettings `json:"own_settings,omitempty"` // with which it was run, because its config.json contradicts those that are given
-}
-
-// ownSettings are the settings of a checkpoint, in the original's terms.
-type ownSettings struct {
-	AttentionWindow int64   `json:"attention_window"`
-	LogitsSoftCap   float64 `json:"logits_soft_cap"`
-	EmbeddingScale  bool    `json:"embedding_scale"`
-}
-
-// String writes the settings; "" for none.
-func (s *ownSettings) String() string {
-	if s == nil {
-		return ""
-	}
-	return fmt.Sprintf("attention window %d, logits soft cap %g, embedding scale %t", s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale)
 }
 
 // comparedScores compares the predictions of two checkpoints.
@@ -106,6 +94,7 @@ type comparedScores struct {
 	Top1Agreement float64  `json:"top1_agreement"` // share of predicted tokens
 	Parted        int      `json:"parted"`         // predicted tokens with different most likely ones
 	Partings      []parted `json:"partings"`       // the first of them
+	SettingsApart []string `json:"settings_apart"` // settings that are not the same in both runs, with both values, a phrase each
 }
 
 type parted struct {
@@ -227,10 +216,10 @@ func (p *scoring) open(precision reference.Precision) (err error) {
 			return withSettingsOfOther(c, i, err)
 		}
 		p.models = append(p.models, m)
-		var kept *ownSettings
-		if given++; own != nil {
-			given--
-			contradicted, kept = own, &ownSettings{m.Original.AttentionWindow, m.Original.LogitsSoftCap, m.Original.EmbeddingScale}
+		if own != nil {
+			contradicted = own
+		} else {
+			given++
 		}
 		if err := m.CheckHead(c.Context); err != nil {
 			return err
@@ -245,7 +234,7 @@ func (p *scoring) open(precision reference.Precision) (err error) {
 			r, weights = m.Digested(r.Semantics, r.Arithmetic, digest.Default)
 		}
 		p.weights, models = append(p.weights, weights), append(models, r)
-		x := scoredCheckpoint{Path: path, Step: m.Checkpoint.Step(), Quantized: quantizedText(m), Semantics: r.Semantics.String(), OwnSettings: kept}
+		x := scoredCheckpoint{Path: path, Step: m.Checkpoint.Step(), Quantized: quantizedText(m), Semantics: r.Semantics.String(), Settings: m.SettingsUnder(r.Semantics), OwnSettings: own != nil}
 		if r.Semantics == reference.Original {
 			x.BeyondOriginal = model.BeyondOriginal(m.Found, &m.Original)
 		}
@@ -284,18 +273,29 @@ func (p *scoring) text(path string) (err error) {
 	if err := p.scorer.Add(p.c.Context, []int32{begin}); err != nil {
 		return err
 	}
+	sum, size := digest.New(digest.Default), byteCount(0)
+	read := io.TeeReader(&utf8Reader{r: in, name: name}, io.MultiWriter(sum, &size))
 	p.bar = terminal.NewProgress(p.c.App.ErrWriter, "scoring", total)
 	defer p.bar.Done()
 	decoder, added, bytes := p.tokenizer.Decoder(), 1, int64(0) // bytes of the added tokens
 	p.scorer.Progress = func(tokens int) { p.bar.Set(bytes * int64(tokens) / int64(added)) }
-	err = p.tokenizer.EncodeReader(&utf8Reader{r: in, name: name}, func(tokens []int32) error {
+	err = p.tokenizer.EncodeReader(read, func(tokens []int32) error {
 		added, bytes = added+len(tokens), bytes+textBytes(decoder, tokens)
 		return p.scorer.Add(p.c.Context, tokens)
 	})
 	if err != nil {
 		return err
 	}
+	p.out.Digest = sum.Sum(int64(size)).Named()
 	return p.scorer.EndRow(p.c.Context)
+}
+
+// byteCount counts the bytes that are written to it.
+type byteCount int64
+
+func (c *byteCount) Write(p []byte) (int, error) {
+	*c += byteCount(len(p))
+	return len(p), nil
 }
 
 // tokens scores rows of tokens.
@@ -304,7 +304,7 @@ func (p *scoring) tokens(value string) error {
 	if err != nil {
 		return err
 	}
-	p.out.Rows = t.Batch
+	p.out.Rows, p.out.Digest = t.Batch, t.Digest(digest.Default).Named()
 	p.bar = newTokenCount(p.c, "scoring", len(t.IDs))
 	defer p.bar.Done()
 	p.scorer.Progress = func(tokens int) { p.bar.Set(int64(tokens)) }
@@ -349,7 +349,7 @@ func (p *scoring) report() error {
 
 // writePage writes the result as a page.
 func (p *scoring) writePage(r *perplexity.Result) error {
-	s := &report.Score{Result: r, Text: cmp.Or(p.c.String("text"), p.c.String("tokens")), Rows: p.out.Rows, Tokenizer: p.path, Added: p.out.Added, Arithmetic: p.out.Arithmetic, Griffin: convert.ToolVersion()}
+	s := &report.Score{Result: r, Text: cmp.Or(p.c.String("text"), p.c.String("tokens")), Digest: p.out.Digest, Rows: p.out.Rows, Tokenizer: p.path, Added: p.out.Added, Arithmetic: p.out.Arithmetic, Griffin: convert.ToolVersion()}
 	if s.Text == "-" {
 		s.Text = "standard input"
 	}
@@ -373,18 +373,21 @@ func (p *scoring) writePage(r *perplexity.Result) error {
 			return err
 		}
 		x := p.out.Checkpoints[i]
-		s.Models = append(s.Models, report.ScoredModel{Path: x.Path, Step: x.Step, Format: m.Checkpoint.Format + ", " + m.Found.Layout.String() + " layout", Digest: sum, Quantized: x.Quantized, Semantics: x.Semantics, OwnSettings: x.OwnSettings.String()})
-		full := 0
-		if as, err := reference.ParseSemantics(x.Semantics); err == nil && m.Config.Has(model.Attention) {
-			full = as.WindowFull(int(m.ConfigUnder(as).AttentionWindow))
-		}
-		s.Windows = append(s.Windows, int64(full))
+		scored := scoredModel(&x)
+		scored.Format, scored.Digest, scored.Config = m.Checkpoint.Format+", "+m.Found.Layout.String()+" layout", sum, configDigest(m.Checkpoint)
+		s.Models = append(s.Models, scored)
 	}
 	return report.WriteScore(p.c.String("report"), s, origin())
 }
 
+// scoredModel returns what is known of a checkpoint without a page.
+func scoredModel(x *scoredCheckpoint) report.ScoredModel {
+	return report.ScoredModel{Path: x.Path, Step: x.Step, Quantized: x.Quantized, Semantics: x.Semantics, Settings: x.Settings, Own: x.OwnSettings}
+}
+
 func (p *scoring) compared(r *perplexity.Result) *comparedScores {
 	out := &comparedScores{KL: r.Pair.KL, Top1Agreement: float64(r.Pair.Agreed) / float64(r.Predicted), Parted: r.Predicted - r.Pair.Agreed, Partings: []parted{}}
+	out.SettingsApart = p.out.Checkpoints[0].Settings.Apart(&p.out.Checkpoints[1].Settings)
 	for _, x := range r.Pair.Partings {
 		one := parted{Row: x.Row, Position: x.Position, Token: x.Token, Top: x.Top, Probability: x.Probability, KL: x.KL}
 		if p.tokenizer != nil {
@@ -408,21 +411,36 @@ func printScore(w io.Writer, o *score) error {
 		if err := printQuantized(w, x.Path, x.Quantized); err != nil {
 			return err
 		}
-		if x.OwnSettings != nil {
-			fmt.Fprintf(w, "%s is run with the settings of its config.json, not those given: %s\n", text.Printable(storage.WithoutQuery(x.Path)), x.OwnSettings)
+		if x.OwnSettings {
+			fmt.Fprintf(w, "%s is run with the settings of its config.json, not those given\n", text.Printable(storage.WithoutQuery(x.Path)))
 		}
 		if x.BeyondOriginal != nil {
 			fmt.Fprintf(w, "%s: the original implementation does not compute the model: %s\n", x.Path, strings.Join(x.BeyondOriginal, "; "))
 		}
-		fmt.Fprintf(w, "%s: %.6f nats a token, perplexity %.6g (%s, %s)\n", x.Path, x.NLL, x.Perplexity, ofStep(x.Step, x.Semantics+" semantics"), o.Arithmetic)
+		fmt.Fprintf(w, "%s: %.6f nats a token, perplexity %s (%s, %s)\n  %s\n", x.Path, x.NLL, report.PerplexityText(x.Perplexity), ofStep(x.Step, x.Semantics+" semantics"), o.Arithmetic, &x.Settings)
 	}
 	if o.Comparison == nil {
 		return nil
 	}
-	if a, b := o.Checkpoints[0].Semantics, o.Checkpoints[1].Semantics; a != b {
-		fmt.Fprintf(w, "the two are run under different semantics, %s and %s, which may be all that sets them apart: --semantics original runs both alike\n", a, b)
-	}
+	printApart(w, o)
 	return o.Comparison.print(w, o.Predicted)
+}
+
+// printApart says what the two models were run with that is not the same.
+func printApart(w io.Writer, o *score) {
+	first, second := scoredModel(&o.Checkpoints[0]), scoredModel(&o.Checkpoints[1])
+	apart := report.RunApart(&first, &second)
+	if apart == "" {
+		return
+	}
+	line := "the two are run " + apart
+	if o.Comparison.KL != 0 {
+		line += ", which may be all that sets them apart"
+	}
+	if first.Semantics != second.Semantics && len(o.Comparison.SettingsApart) == 0 {
+		line += ": --semantics original runs both alike"
+	}
+	fmt.Fprintln(w, line)
 }
 
 func (o *comparedScores) print(w io.Writer, predicted int) error {

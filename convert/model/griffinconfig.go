@@ -17,7 +17,7 @@ var recurrentGemmaTokens = huggingface.TokenIDs{Pad: 0, EOS: 1, BOS: 2}
 // transformers 4 and other programs torch_dtype, rope_theta and partial_rotary_factor; both accept
 // both.
 func recurrentGemmaFields(c *Config, form *manifest.HuggingFace, dtype tensor.DType) map[string]any {
-	layers, n := int64(len(c.BlockTypes)), c.numerics()
+	layers, n := int64(len(c.BlockTypes)), c.KnownNumerics()
 	return map[string]any{
 		"architectures":               []string{"RecurrentGemmaForCausalLM"},
 		"attention_bias":              c.AttentionBias,

@@ -10,8 +10,8 @@ import (
 // originalNumerics are those of google-deepmind/recurrentgemma.
 var originalNumerics = Numerics{Activation: "gelu_pytorch_tanh", NormEpsilon: 1e-6, RopeTheta: 10000, RotaryFactor: 0.5}
 
-// numerics returns c.Numerics, or those of the original.
-func (c *Config) numerics() Numerics {
+// KnownNumerics returns c.Numerics, or those of the original.
+func (c *Config) KnownNumerics() Numerics {
 	if c.Numerics == (Numerics{}) {
 		return originalNumerics
 	}
@@ -60,7 +60,7 @@ func SameActivation(a, b string) bool {
 
 // variant returns what the model does otherwise than the original implementation; nil for nothing.
 func (c *Config) variant() *reference.Variant {
-	n := c.numerics()
+	n := c.KnownNumerics()
 	v, original := reference.Variant{KVHeads: int(c.KeyHeads()), AttentionBias: c.AttentionBias, ConvTaps: int(cmp.Or(c.ConvWidth, 4)), Activation: griffinActivations[n.Activation],
 		NormEpsilon: n.NormEpsilon, RopeTheta: n.RopeTheta, RotaryFactor: n.RotaryFactor}, reference.OriginalVariant()
 	if c.Has(Attention) && (c.HeadDim()*c.NumHeads != c.Width || c.HeadDim()%4 != 0) { // the original has no such heads
@@ -75,7 +75,7 @@ func (c *Config) variant() *reference.Variant {
 // beyondGriffin lists what google-deepmind/recurrentgemma does not compute. Its configuration has no fields for it.
 func beyondGriffin(c *Config) []string {
 	var out []string
-	n := c.numerics()
+	n := c.KnownNumerics()
 	add := func(beyond bool, format string, args ...any) {
 		if beyond {
 			out = append(out, fmt.Sprintf(format, args...))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -388,6 +389,17 @@ func TestRow(t *testing.T) {
 		if (err == nil) != want || err == nil && (row.Batch != 1 || row.Length != n || row.Positions[n-1] != int32(n-1)) {
 			t.Errorf("%d tokens: %v", n, err)
 		}
+	}
+}
+
+// The digest of tokens is that of their elements, as it is of a tensor.
+func TestTokensDigest(t *testing.T) {
+	tokens, err := Row([]int32{4, 8, 15})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := tokens.Digest(digest.SHA256).Named(), "sha256:6384639257dca0390864dc6397c1db82a5f24c23e49a999a6079d87712f59950"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

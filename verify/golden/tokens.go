@@ -1,11 +1,13 @@
 package golden
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 )
 
 // Tokens are rows of tokens to record a fixture for.
@@ -76,6 +78,15 @@ func RandomTokens(n int, vocabulary int64, seed uint64) (*Tokens, error) {
 		t.IDs[i] = int32(random.Int64N(vocabulary))
 	}
 	return t, nil
+}
+
+// Digest identifies the tokens: it is that of IDs, row-major and little-endian, as tensors have it.
+func (t *Tokens) Digest(a digest.Algorithms) digest.Sum {
+	bytes := make([]byte, 0, 4*len(t.IDs))
+	for _, id := range t.IDs {
+		bytes = binary.LittleEndian.AppendUint32(bytes, uint32(id))
+	}
+	return digest.Of(a, bytes)
 }
 
 // check returns an error if a token is outside the vocabulary.

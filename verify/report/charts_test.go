@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
 
@@ -129,8 +130,8 @@ func TestChangesChart(t *testing.T) {
 }
 
 func TestPerplexityText(t *testing.T) {
-	for x, want := range map[float64]string{7.25: "7.25", 99_999: "99999", 100_000: "100,000", 123_456.7: "123,457", 1e15: "1e+15", 3.5e20: "3.5e+20"} {
-		if got := perplexityText(x); got != want {
+	for x, want := range map[float64]string{7.25: "7.25", 999.5: "999.5", 1000: "1,000", 2116.814: "2,116.81", 61981.12: "61,981.1", 99_999: "99,999", 99_999.97: "100,000", 1e6 - 0.3: "1,000,000", 100_000: "100,000", 123_456.7: "123,457", 1e15: "1e+15", 3.5e20: "3.5e+20"} {
+		if got := PerplexityText(x); got != want {
 			t.Errorf("%g: %s, want %s", x, got, want)
 		}
 	}
@@ -139,12 +140,16 @@ func TestPerplexityText(t *testing.T) {
 // A window is marked before the first prediction of a token that it hides something from, once if both models have the same.
 func TestPositions(t *testing.T) {
 	for _, tt := range []struct {
-		windows []int64
+		windows []int
 		want    []float64
 		at      string
-	}{{nil, nil, ""}, {[]int64{8}, []float64{8.5}, "8"}, {[]int64{8, 8}, []float64{8.5}, "8"}, {[]int64{8, 9}, []float64{8.5, 9.5}, "8 in the first checkpoint and 9 in the second checkpoint"},
-		{[]int64{0, 8}, []float64{8.5}, "8 in the second checkpoint"}, {[]int64{8, 0}, []float64{8.5}, "8 in the first checkpoint"}, {[]int64{14}, []float64{14.5}, "14"}, {[]int64{15}, nil, ""}, {[]int64{20}, nil, ""}} {
-		axis, marks := positions(&Score{Result: &perplexity.Result{Spans: []perplexity.Span{{From: 0, To: 4}, {From: 4, To: 16}}}, Windows: tt.windows})
+	}{{nil, nil, ""}, {[]int{8}, []float64{8.5}, "8"}, {[]int{8, 8}, []float64{8.5}, "8"}, {[]int{8, 9}, []float64{8.5, 9.5}, "8 in the first checkpoint and 9 in the second checkpoint"},
+		{[]int{0, 8}, []float64{8.5}, "8 in the second checkpoint"}, {[]int{8, 0}, []float64{8.5}, "8 in the first checkpoint"}, {[]int{14}, []float64{14.5}, "14"}, {[]int{15}, nil, ""}, {[]int{20}, nil, ""}} {
+		s := &Score{Result: &perplexity.Result{Spans: []perplexity.Span{{From: 0, To: 4}, {From: 4, To: 16}}}}
+		for _, full := range tt.windows {
+			s.Models = append(s.Models, ScoredModel{Settings: runtime.Settings{WindowFull: full}})
+		}
+		axis, marks := positions(s)
 		var got []float64
 		for _, p := range marks.Points {
 			got = append(got, p.X)
@@ -160,6 +165,38 @@ func TestPositions(t *testing.T) {
 	}{{perplexity.Span{From: 3, To: 4}, "position 3", 3}, {perplexity.Span{From: 2, To: 6}, "positions 2 to 5", 3.5}} {
 		if got, at := spanText(&tt.span), middle(&tt.span); got != tt.text || at != tt.middle {
 			t.Errorf("%+v: %s, %g", tt.span, got, at)
+		}
+	}
+}
+
+// A caption says what the points of its plot are, and nothing of those that it has not.
+func TestScoreCaptions(t *testing.T) {
+	const (
+		next = " A token predicts the next one: that at position 2 predicts position 3, the first to the right of its mark."
+		nll  = "Mean negative log-likelihood of the predicted tokens, by their position in the row. Less is better."
+		kl   = "Mean Kullback-Leibler divergence of the second checkpoint's predictions from the first's, by position."
+		none = " at the lower edge, without any divergence or with less than the axis shows."
+	)
+	for _, tt := range []struct {
+		width, full int
+		kl          []float64
+		nll, klWant string
+	}{
+		{1, 2, []float64{0.1, 0.2, 0.3, 0.5}, nll + next, kl + next},
+		{1, 0, []float64{0.1, 0, 0.3, 0.5}, nll, kl + " 1 position is" + none},
+		{32, 40, []float64{0.1, 0.2, 0.3, 0.5}, nll + " Each point is the mean of 32 positions.", kl + " Each point is the mean of 32 positions."},
+		{32, 0, []float64{0, 1e-20, 0.3, 0.5}, nll + " Each point is the mean of 32 positions.", kl + " 2 points are" + none + " Each point is the mean of 32 positions."},
+	} {
+		model := ScoredModel{Settings: runtime.Settings{WindowFull: tt.full}}
+		s := &Score{Result: &perplexity.Result{NLL: []float64{1, 1}, Pair: &perplexity.Pair{KL: 0.1}}, Models: []ScoredModel{model, model}}
+		for i, x := range tt.kl {
+			s.Spans = append(s.Spans, perplexity.Span{From: i * tt.width, To: (i + 1) * tt.width, Predicted: 1, NLL: []float64{1, 1}, KL: x})
+		}
+		if got := nllChart(s).Caption; got != tt.nll {
+			t.Errorf("got  %q\nwant %q", got, tt.nll)
+		}
+		if got := klChart(s).Caption; got != tt.klWant {
+			t.Errorf("got  %q\nwant %q", got, tt.klWant)
 		}
 	}
 }

@@ -6,12 +6,14 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 //go:embed score.html.tmpl
@@ -21,13 +23,13 @@ var scoreText string
 type Score struct {
 	*perplexity.Result
 	Text       string // path of the text or of the tokens
+	Digest     string // of what was scored
 	Rows       int
 	Tokenizer  string   // its path, "" for tokens
 	Added      []string // pieces that were put before the text
 	Arithmetic string
 	Griffin    string // version of the program
 	Models     []ScoredModel
-	Windows    []int64                  // positions of the first token whose attention does not see that at position 0, of each model; 0 for none
 	Piece      func(token int32) string // the text of a token; nil if it is not known
 }
 
@@ -37,10 +39,24 @@ type ScoredModel struct {
 	Step      string // of a training run; "" for none
 	Format    string
 	Digest    string // of the weights, as runtime.DigestOf has it
+	Config    string // digest of config.json; "" if there is none
 	Quantized string // what a quantised copy is
 	Semantics string
+	Settings  runtime.Settings // with which it is run
+	Own       bool             // they are those of its config.json, and others were given
+}
 
-	OwnSettings string // of its config.json, if others are given; "" if it is run with those that are given
+// RunApart says under which semantics and with which settings two models are run, if these are not the same: "under different semantics, original
+// and transformers5, and with logits soft cap 30 and 5". It is "" if they are.
+func RunApart(a, b *ScoredModel) string {
+	var parts []string
+	if a.Semantics != b.Semantics {
+		parts = append(parts, fmt.Sprintf("under different semantics, %s and %s", a.Semantics, b.Semantics))
+	}
+	if apart := a.Settings.Apart(&b.Settings); len(apart) > 0 {
+		parts = append(parts, "with "+strings.Join(apart, ", "))
+	}
+	return strings.Join(parts, ", and ")
 }
 
 // WriteScore writes a score as a page.
@@ -63,13 +79,19 @@ type scorePage struct {
 func (g *scorePage) document(o Origin) *page.Document {
 	s := g.Score
 	d := &page.Document{Kind: "Perplexity", Tone: page.Plain, Title: "perplexity: " + text.Printable(filepath.Base(s.Models[0].Path)), Command: o.Command, Version: s.Griffin, Time: o.Time}
-	d.Answer = "Perplexity " + perplexityText(s.Perplexity(0))
+	if len(s.Models) > 1 {
+		d.Title += " and " + text.Printable(filepath.Base(s.Models[1].Path))
+	}
+	d.Answer = "Perplexity " + PerplexityText(s.Perplexity(0))
 	d.Lead = fmt.Sprintf("%s in %s, %s predicted.", text.Count(s.Tokens, "token"), text.Count(s.Rows, "row"), text.Grouped(int64(s.Predicted)))
 	if s.Pair != nil {
 		if s.alike() {
 			d.Answer += ", and the same predictions"
+			if apart := RunApart(&s.Models[0], &s.Models[1]); apart != "" {
+				d.Points = []page.Link{{Text: "the two are run " + apart + s.allThatDiffers()}}
+			}
 		} else {
-			d.Answer += " and " + perplexityText(s.Perplexity(1))
+			d.Answer += " and " + PerplexityText(s.Perplexity(1))
 			d.Points = g.differences()
 		}
 	}
@@ -79,8 +101,9 @@ func (g *scorePage) document(o Origin) *page.Document {
 			role = scoredRole(i)
 		}
 		subject := page.Subject{Role: role, Path: m.Path}
-		for _, f := range []page.Fact{{Name: "format", Value: m.Format}, {Name: "step", Value: m.Step}, {Name: "quantised", Value: m.Quantized}, {Name: "weights", Value: m.Digest, Code: true}, {Name: "its own settings", Value: m.OwnSettings}, {Name: "run with", Value: m.Semantics + " semantics, " + s.Arithmetic},
-			{Name: "score", Value: fmt.Sprintf("%.6f nats a token, perplexity %s", s.NLL[i], perplexityText(s.Perplexity(i)))}} {
+		for _, f := range []page.Fact{{Name: "format", Value: m.Format}, {Name: "step", Value: m.Step}, {Name: "quantised", Value: m.Quantized}, {Name: "weights", Value: m.Digest, Code: true}, {Name: "config.json", Value: m.Config, Code: true},
+			{Name: "run with", Value: m.Semantics + " semantics, " + s.Arithmetic}, {Name: "settings", Value: m.settings()},
+			{Name: "score", Value: fmt.Sprintf("%.6f nats a token, perplexity %s", s.NLL[i], PerplexityText(s.Perplexity(i)))}} {
 			if f.Value != "" {
 				subject.Facts = append(subject.Facts, f)
 			}
@@ -88,7 +111,10 @@ func (g *scorePage) document(o Origin) *page.Document {
 		d.Subjects = append(d.Subjects, subject)
 	}
 	scored := page.Subject{Role: "Text", Path: shortened(s.Text)}
-	for _, f := range []page.Fact{{Name: "tokenizer", Value: s.Tokenizer}, {Name: "begins with", Value: strings.Join(s.Added, "")}} {
+	if s.Tokenizer == "" {
+		scored.Role = "Tokens"
+	}
+	for _, f := range []page.Fact{{Name: "size", Value: text.Count(s.Tokens, "token") + " in " + text.Count(s.Rows, "row")}, {Name: "digest", Value: s.Digest, Code: true}, {Name: "tokenizer", Value: s.Tokenizer}, {Name: "begins with", Value: strings.Join(s.Added, "")}} {
 		if f.Value != "" {
 			scored.Facts = append(scored.Facts, f)
 		}
@@ -111,16 +137,46 @@ func (g *scorePage) differences() []page.Link {
 	if parted > 0 {
 		points[1].To = "partings"
 	}
-	if a, b := s.Models[0].Semantics, s.Models[1].Semantics; a != b {
-		points = append(points, page.Link{Text: fmt.Sprintf("the two are run under different semantics, %s and %s, which may be all that sets them apart", a, b)})
+	if apart := RunApart(&s.Models[0], &s.Models[1]); apart != "" {
+		points = append(points, page.Link{Text: "the two are run " + apart + s.allThatDiffers()})
 	}
 	return points
 }
 
-// perplexityText writes a perplexity, a large one with its digits in groups of three.
-func perplexityText(x float64) string {
-	if x >= 1e5 && x < 1e15 {
+// allThatDiffers says whether how two models are run is all that sets them apart, as far as their digests show it: those of two layouts cannot
+// be compared.
+func (s *Score) allThatDiffers() string {
+	a, b := s.Models[0].Digest, s.Models[1].Digest
+	layoutA, _, _ := strings.Cut(a, " ")
+	layoutB, _, _ := strings.Cut(b, " ")
+	switch {
+	case s.alike():
+		return ", and predict the same nevertheless"
+	case a == b && a != "":
+		return ", which is all that sets them apart: their weights are the same"
+	case layoutA != layoutB:
+		return ", which may be all that sets them apart"
+	}
+	return "; their weights are not the same either"
+}
+
+// settings writes with what the model is run.
+func (m *ScoredModel) settings() string {
+	if m.Own {
+		return m.Settings.String() + ", as its config.json has them, not those that were given"
+	}
+	return m.Settings.String()
+}
+
+// PerplexityText writes a perplexity in six digits, or as a whole number, with the digits before the point in groups of three.
+func PerplexityText(x float64) string {
+	switch {
+	case x >= 1e5 && x < 1e15:
 		return text.Grouped(int64(math.Round(x)))
+	case x >= 1000 && x < 1e5:
+		whole, fraction, _ := strings.Cut(fmt.Sprintf("%.6g", x), ".")
+		n, _ := strconv.ParseInt(whole, 10, 64) // digits
+		return strings.TrimSuffix(text.Grouped(n)+"."+fraction, ".")
 	}
 	return fmt.Sprintf("%.6g", x)
 }
@@ -151,10 +207,11 @@ func middle(s *perplexity.Span) float64 { return float64(s.From+s.To-1) / 2 }
 func positions(s *Score) (chart.Axis, chart.Series) {
 	last := s.Spans[len(s.Spans)-1].To
 	windows := chart.Series{Class: chart.Mark, Shape: chart.Uprights}
-	same := len(s.Windows) < 2 || s.Windows[0] == s.Windows[1]
+	same := len(s.Models) < 2 || s.Models[0].Settings.WindowFull == s.Models[1].Settings.WindowFull
 	var at []string
-	for i, w := range s.Windows {
-		if w == 0 || w+1 >= int64(last) || same && i > 0 {
+	for i := range s.Models {
+		w := s.Models[i].Settings.WindowFull
+		if w == 0 || w+1 >= last || same && i > 0 {
 			continue
 		}
 		where := fmt.Sprint(w)
@@ -170,13 +227,38 @@ func positions(s *Score) (chart.Axis, chart.Series) {
 // hides says what the attention window does from the position on that is marked, in the words of all pages.
 const hides = "attention no longer sees the token at position 0"
 
-// marked says which prediction is the first to the right of the mark of a window.
-func marked(windows chart.Series) string {
+// spanWidth returns how many positions a point of the plots stands for.
+func (s *Score) spanWidth() int { return s.Spans[0].To - s.Spans[0].From }
+
+// pointsOf says what the points of a plot over positions are: means of several, or which prediction is the first to the right of the mark of a
+// window.
+func (s *Score) pointsOf(windows chart.Series) string {
+	if width := s.spanWidth(); width > 1 {
+		return fmt.Sprintf(" Each point is the mean of %d positions.", width)
+	}
 	if len(windows.Points) == 0 {
 		return ""
 	}
 	at := windows.Points[0].X
 	return fmt.Sprintf(" A token predicts the next one: that at position %g predicts position %g, the first to the right of its mark.", at-0.5, at+0.5)
+}
+
+// atLowerEdge says how many points of a plot of divergences are at its lower edge.
+func (s *Score) atLowerEdge(y chart.Axis) string {
+	n := 0
+	for i := range s.Spans {
+		if s.Spans[i].KL < y.Min {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	noun := "position"
+	if s.spanWidth() > 1 {
+		noun = "point"
+	}
+	return fmt.Sprintf(" %s at the lower edge, without any divergence or with less than the axis shows.", text.CountAre(int64(n), noun))
 }
 
 // nllChart plots the mean score over positions.
@@ -201,7 +283,7 @@ func nllChart(s *Score) *chart.Chart {
 	room := math.Max((high-low)*0.08, 0.01)
 	x, windows := positions(s)
 	return &chart.Chart{ID: "plot-nll", Title: "Nats a token", X: x, Y: chart.Linear("nats a token", math.Max(0, low-room), high+room), Series: append([]chart.Series{windows}, series...),
-		Caption: "Mean negative log-likelihood of the predicted tokens, by their position in the row. Less is better." + marked(windows)}
+		Caption: "Mean negative log-likelihood of the predicted tokens, by their position in the row. Less is better." + s.pointsOf(windows)}
 }
 
 // klChart plots the divergence of two models over positions.
@@ -214,8 +296,8 @@ func klChart(s *Score) *chart.Chart {
 		values = append(values, span.KL)
 	}
 	x, windows := positions(s)
-	c := &chart.Chart{ID: "plot-kl", Title: "Divergence over positions", X: x, Y: chart.Logarithmic("KL, nats a token", values),
-		Caption: "Mean Kullback-Leibler divergence of the second checkpoint's predictions from the first's, by position. Spans without any are at the lower edge." + marked(windows)}
+	c := &chart.Chart{ID: "plot-kl", Title: "Divergence over positions", X: x, Y: chart.Logarithmic("KL, nats a token", values)}
+	c.Caption = "Mean Kullback-Leibler divergence of the second checkpoint's predictions from the first's, by position." + s.atLowerEdge(c.Y) + s.pointsOf(windows)
 	line := chart.Series{Name: "the second from the first", Class: chart.Main, Shape: chart.LinedDots}
 	for i := range s.Spans {
 		span := &s.Spans[i]

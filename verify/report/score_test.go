@@ -6,6 +6,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/verify/report"
+	"github.com/griffin-ckpt/griffin/verify/runtime"
 )
 
 func scoreOf(models int) *report.Score {
@@ -19,8 +20,7 @@ func scoreOf(models int) *report.Score {
 	}
 	for _, semantics := range []string{"original", "transformers5"}[:models] {
 		s.NLL = append(s.NLL, 2)
-		s.Models = append(s.Models, report.ScoredModel{Path: odd, Format: odd, Digest: "torch blake3:00", Quantized: odd, Semantics: semantics})
-		s.Windows = append(s.Windows, 4)
+		s.Models = append(s.Models, report.ScoredModel{Path: odd, Format: odd, Digest: "torch blake3:00", Quantized: odd, Semantics: semantics, Settings: runtime.Settings{WindowFull: 4}})
 	}
 	if models == 2 {
 		s.Pair = &perplexity.Pair{KL: 0.1, Agreed: 7, Partings: []perplexity.Parting{{Position: 3, Token: 5, Top: [2]int32{6, 7}, Probability: [2]float64{0.5, 0.25}, KL: 1}}}
@@ -31,7 +31,7 @@ func scoreOf(models int) *report.Score {
 // TestScore: the page shows scores, plots over positions, and where two models part, whatever files are called.
 func TestScore(t *testing.T) {
 	for models, want := range map[int][]string{
-		1: {"Perplexity 7.38906</h1>", "9 tokens in 1 row, 8 predicted.", `title>positions 0 to 1: 0 nats, 1 token<`, "from position 4 on, attention no longer sees the token at position 0", "that at position 4 predicts position 5, the first to the right of its mark"},
+		1: {"Perplexity 7.38906</h1>", "9 tokens in 1 row, 8 predicted.", `title>positions 0 to 1: 0 nats, 1 token<`, "from position 4 on, attention no longer sees the token at position 0", "Each point is the mean of 2 positions."},
 		2: {"Perplexity 7.38906 and 7.38906</h1>", "1 of 8 tokens has another most likely token", "the two are run under different semantics, original and transformers5, which", `title>second, positions 14 to 15: 7 nats, 1 token<`, "Divergence over positions", `title>positions 2 to 3: KL 0.1 nats, 1 token<`, `<summary>1 token</summary>`, `<th scope="col" class="">row</th>`, `<th scope="row" data-label="row" data-sort=`},
 	} {
 		s := scoreOf(models)
@@ -59,7 +59,8 @@ func TestScoreOfEqualModels(t *testing.T) {
 		s.Spans[i].KL = 0
 	}
 	page := checkPage(t, fileOf(t, "page.html", func(path string) error { return report.WriteScore(path, s, report.Origin{}) }))
-	if !strings.Contains(page, "Perplexity 310,457, and the same predictions</h1>") || strings.Contains(page, "Divergence over positions") || strings.Contains(page, "KL 0") {
+	if !strings.Contains(page, "Perplexity 310,457, and the same predictions</h1>") || strings.Contains(page, "Divergence over positions") || strings.Contains(page, "KL 0") ||
+		!strings.Contains(page, "the two are run under different semantics, original and transformers5, and predict the same nevertheless") {
 		t.Errorf("the page is as of two models that differ: %.300s", page[strings.Index(page, "<h1"):])
 	}
 }
