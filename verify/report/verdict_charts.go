@@ -37,7 +37,7 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 	limit := chart.Series{Name: envelopeName, Class: chart.Envelope, Shape: chart.Area}
 	line := chart.Series{Name: "the fixture against float64, run from the tokens on", Class: chart.Main, Shape: chart.LinedDots}
 	alone := chart.Series{Name: "each half of a block by itself, given the fixture's own input (its limit is its own)", Class: chart.Other, Shape: chart.Squares}
-	bad := chart.Series{Name: outsideName, Class: chart.Bad, Shape: chart.Crosses}
+	bad := chart.Series{Name: outsideName, Class: chart.Bad, Shape: chart.Rings} // in which the point can be seen
 	worst := chain[0]
 	for i, s := range append(chain, fed...) {
 		point := chart.Point{X: siteX(s.Name, count), Y: float64(s.RMS), Text: siteText(s)}
@@ -54,20 +54,37 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 		line.Points = append(line.Points, point)
 		limit.Points = append(limit.Points, chart.Point{X: point.X, Y: limitOf(float64(s.RMS), float64(s.RMSAllowed))})
 	}
-	fault := chart.Series{Name: "the block at fault", Class: chart.Bad, Shape: chart.Uprights}
-	for _, f := range l.Faults {
-		if f.Block >= 0 && f.Block < count {
-			fault.Points = append(fault.Points, chart.Point{X: float64(f.Block)})
-		}
-	}
+	fault, atFault := blocksAtFault(l.Faults, count)
 	c.Series = []chart.Series{limit, attentionBlocks(blocks), line, alone, fault, bad}
 	c.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the token of each output that is nearest to its limit. "+
 		"Nearest of all: %s, %s of the limit.", siteWords(worst), percent(float64(worst.Worst.Share)))
 	if n := len(bad.Points); n > 0 {
 		c.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each output. Outside the envelope: %s.", text.Count(n, "output"))
 	}
-	c.Caption += notFinite(c, bad.Points, limit.Points)
+	c.Caption += atFault + notFinite(c, bad.Points, limit.Points)
 	return c
+}
+
+// blocksAtFault marks the blocks at fault, or says how many of them are if marks would hide the points.
+func blocksAtFault(faults []*logits.Fault, blocks int) (marks chart.Series, said string) {
+	const maxMarks = 8
+	at := map[int]bool{}
+	marks = chart.Series{Name: "the block at fault", Class: chart.Bad, Shape: chart.Uprights}
+	for _, f := range faults {
+		if f.Block >= 0 && f.Block < blocks && !at[f.Block] {
+			at[f.Block] = true
+			marks.Points = append(marks.Points, chart.Point{X: float64(f.Block)})
+		}
+	}
+	switch n := len(marks.Points); {
+	case n > maxMarks && n == blocks:
+		return chart.Series{}, fmt.Sprintf(" All %d blocks are at fault.", n)
+	case n > maxMarks:
+		return chart.Series{}, fmt.Sprintf(" %d of %d blocks are at fault.", n, blocks)
+	case n > 1:
+		marks.Name = "a block at fault"
+	}
+	return marks, ""
 }
 
 // notFinite says where points of a plot are that have no place, and where there is no limit.

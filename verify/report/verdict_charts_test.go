@@ -33,6 +33,27 @@ func seriesOf(t *testing.T, c *chart.Chart, name string) []chart.Point {
 	return nil
 }
 
+// Marks of many blocks would hide the points: the caption has their number.
+func TestBlocksAtFault(t *testing.T) {
+	for _, tt := range []struct {
+		faults, blocks int
+		name, said     string
+	}{{1, 38, "the block at fault", ""}, {2, 38, "a block at fault", ""}, {8, 38, "a block at fault", ""}, {9, 38, "", " 9 of 38 blocks are at fault."}, {38, 38, "", " All 38 blocks are at fault."}, {2, 2, "a block at fault", ""}} {
+		faults := []*logits.Fault{{Block: -1}, {Block: 0}, {Block: tt.blocks}} // one block may have several
+		for i := range tt.faults {
+			faults = append(faults, &logits.Fault{Block: i})
+		}
+		want := tt.faults
+		if tt.said != "" {
+			want = 0
+		}
+		marks, said := blocksAtFault(faults, tt.blocks)
+		if marks.Name != tt.name || said != tt.said || len(marks.Points) != want {
+			t.Errorf("%d of %d: %q, %q, %d marks", tt.faults, tt.blocks, marks.Name, said, len(marks.Points))
+		}
+	}
+}
+
 // Outputs are plotted in the order of the forward pass, each in its worst pass, and those outside are marked.
 func TestSitesChart(t *testing.T) {
 	site := func(pass, name string, fed, ok bool, rms, share float64) *logits.Site {
@@ -47,11 +68,14 @@ func TestSitesChart(t *testing.T) {
 	blocks := []string{"recurrent", "attention"}
 	c := sitesChart(&logits.Result{Sites: sites, Faults: []*logits.Fault{{Block: -1}, {Block: 0}, {Block: 1}, {Block: 2}}}, blocks, "x")
 	for name, want := range map[string]string{
-		"the fixture against": "-0.5:1.5 0:0.5 2:0.3 3:0.4", "each half of a block": "1:0.25", envelopeName: "-0.5:2 0:2 2:2 3:2", outsideName: "", "the block at fault": "0:0 1:0", "a block with attention": "0.5:0",
+		"the fixture against": "-0.5:1.5 0:0.5 2:0.3 3:0.4", "each half of a block": "1:0.25", envelopeName: "-0.5:2 0:2 2:2 3:2", outsideName: "", "a block at fault": "0:0 1:0", "a block with attention": "0.5:0",
 	} {
 		if got := at(seriesOf(t, c, name)); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
+	}
+	if bad := c.Series[5]; bad.Name != outsideName || bad.Shape != chart.Rings {
+		t.Errorf("what is outside hides its points: %+v", bad)
 	}
 	if shade := seriesOf(t, c, "a block with attention"); shade[0].To != 1.5 || c.X.Min != -0.7 || c.X.Max != 4 || len(c.X.Ticks) != 4 || c.X.Ticks[2].At != 3 || c.X.Ticks[3].At != 2 {
 		t.Errorf("%+v, %+v", shade, c.X)
