@@ -154,7 +154,7 @@ func TestTextOfFoldedFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	const first = ": first wrong at token 0 of row 0 (position 0), worst in block 0 at token 0 of row 0, channel 0; explained by: "
-	if want := "\nlogits: 11 failures\n  blocks 0, 1, 2, 3 and 4, MLP" + first + "c\n  blocks 0, 1, 2, 3 and 4" + first + "d\n  logits\n\n"; !strings.Contains(out.String(), want) {
+	if want := "\nlogits: 11 failures\n  blocks 0 to 4, MLP" + first + "c\n  blocks 0 to 4" + first + "d\n  logits\n\n"; !strings.Contains(out.String(), want) {
 		t.Errorf("%s\nwant %s", out.String(), want)
 	}
 	if n := v.Checks()[0].Failures.Len(); n != 11 {
@@ -215,7 +215,7 @@ func TestFoldedFaultsOfWeights(t *testing.T) {
 	fault(4, logits.TemporalHalf, "", "p")
 	fault(5, logits.TemporalHalf, "", "p")
 	// Many that nothing explains are one, whichever weights cause them.
-	const six = of + "blocks 0, 1, 2, 3, 4 and 5, temporal half" + first + "m.0.q, m.1.q, m.2.k, m.3.o, m.4.p, m.5.p\n"
+	const six = of + "blocks 0 to 5, temporal half" + first + "m.0.q, m.1.q, m.2.k, m.3.o, m.4.p, m.5.p\n"
 	var out strings.Builder
 	if err := WriteText(&out, v, "--all"); err != nil || !strings.Contains(out.String(), of+"all 9 blocks, MLP"+first+"m.{0-8}.*\n"+six) {
 		t.Errorf("%v\n%s", err, out.String())

@@ -45,7 +45,7 @@ func TestTextOfRenamedTensors(t *testing.T) {
 		{"an element of a moved layer", func(m *made) {
 			m.renumber(1, func(block int) []int { return []int{block - 1} })
 			flip(3, 2)(m.get(in(0, "mlp_block.down_proj.bias")))
-		}, []string{"layers 0 to 3 of the conversion are layers 1 to 4", "model.layers.0.mlp_block.down_proj.bias (blocks.1.mlp_block.ffw_down.bias): 1 of 32 elements differ"}, "structure: ", false},
+		}, []string{"layers 0 to 3 of the conversion are layers 1 to 4", "model.layers.0.mlp_block.down_proj.bias (blocks.1.mlp_block.ffw_down.bias): 1 of 32 elements differs"}, "structure: ", false},
 		{"removed, and trained", func(m *made) {
 			m.renumber(0, func(block int) []int { return [][]int{{0}, nil, {1}, {2}, {3}}[block] })
 			m.train()

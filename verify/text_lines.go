@@ -203,7 +203,7 @@ func (g *FindingGroup) line(findings strictjson.List[Finding]) string {
 	case differing == 0:
 		line += fmt.Sprintf(", %s instead of %s", first.Got, first.Want)
 	default:
-		line += fmt.Sprintf(", %s of %s elements differ", text.Grouped(differing), text.Grouped(elements))
+		line += ", " + elementsDiffer(differing, elements)
 	}
 	if detail := g.detail(findings); detail != "" {
 		line += "; " + detail

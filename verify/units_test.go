@@ -50,7 +50,9 @@ func TestFindingString(t *testing.T) {
 		{Finding{Kind: WrongField, Field: "vocab_size", Tensor: "a", SourceName: "b", Want: "1", Got: "2"}, "vocab_size: 2, not 1"},
 		{Finding{Kind: MisshapenTensor, Tensor: "a", SourceName: "b + c", Want: "[2]", Got: "[3]"}, "a (b + c): [3] instead of [2]"},
 		{Finding{Kind: MistypedTensor, Tensor: "a", SourceName: "a", Want: "x", Got: "y"}, "a: y instead of x"},
-		{Finding{Kind: WrongWeights, Tensor: "a", SourceName: "b", Want: "1", Got: "2", Differing: 1, Elements: 2000, Index: []int64{0, 5}}, "a (b): 1 of 2,000 elements differ; [0 5] is 2, not 1"},
+		{Finding{Kind: WrongWeights, Tensor: "a", SourceName: "b", Want: "1", Got: "2", Differing: 1, Elements: 2000, Index: []int64{0, 5}}, "a (b): 1 of 2,000 elements differs; [0, 5] is 2, not 1"},
+		{Finding{Kind: WrongWeights, Tensor: "a", SourceName: "b", Want: "1", Got: "2", Differing: 2000, Elements: 2000, Index: []int64{0, 0}}, "a (b): all 2,000 elements differ; [0, 0] is 2, not 1"},
+		{Finding{Kind: WrongWeights, Tensor: "a", SourceName: "b", Want: "1", Got: "2", Differing: 1, Elements: 1, Index: []int64{0}}, "a (b): its only element differs; [0] is 2, not 1"},
 		{Finding{Kind: UntiedHead, Tensor: "a", Want: "1", Got: "2"}, "a: 2, not 1"},
 	} {
 		if got := tt.f.String(); got != tt.want {

@@ -9,6 +9,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
@@ -185,7 +186,7 @@ func (f *Finding) String() string {
 		fmt.Fprintf(&b, ": %s instead of %s", f.Got, f.Want)
 	default:
 		if f.Differing > 0 {
-			fmt.Fprintf(&b, ": %s of %s elements differ; %v is %s, not %s", text.Grouped(f.Differing), text.Grouped(f.Elements), f.Index, f.Got, f.Want)
+			fmt.Fprintf(&b, ": %s; %s is %s, not %s", elementsDiffer(f.Differing, f.Elements), tensor.ShapeString(f.Index), f.Got, f.Want)
 		} else {
 			fmt.Fprintf(&b, ": %s, not %s", f.Got, f.Want)
 		}
@@ -194,6 +195,17 @@ func (f *Finding) String() string {
 		b.WriteString("; " + f.Detail)
 	}
 	return b.String()
+}
+
+// elementsDiffer says how many of the elements differ.
+func elementsDiffer(n, of int64) string {
+	switch {
+	case of == 1:
+		return "its only element differs"
+	case n == of:
+		return "all " + text.Grouped(of) + " elements differ"
+	}
+	return fmt.Sprintf("%s of %s elements %s", text.Grouped(n), text.Grouped(of), map[bool]string{true: "differs", false: "differ"}[n == 1])
 }
 
 // aFile is what a finding wants where there is no file.

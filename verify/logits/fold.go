@@ -130,17 +130,35 @@ func (r *Result) titleOfBlocks(blocks []int) string {
 			return strings.Join(strings.Fields(fmt.Sprintf("all %d %s blocks", len(of), kind)), " ")
 		}
 	}
+	if len(blocks) == 1 {
+		return fmt.Sprintf("block %d", blocks[0])
+	}
+	return "blocks " + numbersOf(blocks)
+}
+
+// numbersOf lists numbers, three and more that follow each other as "0 to 4". Of many parts it has the first.
+func numbersOf(numbers []int) string {
 	const most = 6
-	var names []string
-	for _, b := range blocks {
-		names = append(names, fmt.Sprint(b))
+	var parts []string
+	for i := 0; i < len(numbers); {
+		n := 1
+		for i+n < len(numbers) && numbers[i+n] == numbers[i]+n {
+			n++
+		}
+		if n < 3 {
+			n = 1
+			parts = append(parts, fmt.Sprint(numbers[i]))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d to %d", numbers[i], numbers[i]+n-1))
+		}
+		i += n
+		if left := len(numbers) - i; len(parts) == most && left > 1 {
+			return fmt.Sprintf("%s and %d more", strings.Join(parts, ", "), left)
+		}
 	}
-	switch n := len(names); {
-	case n == 1:
-		return "block " + names[0]
-	case n > most+1:
-		return fmt.Sprintf("blocks %s and %d more", strings.Join(names[:most], ", "), n-most)
-	default:
-		return fmt.Sprintf("blocks %s and %s", strings.Join(names[:n-1], ", "), names[n-1])
+	last := len(parts) - 1
+	if last == 0 {
+		return parts[0]
 	}
+	return strings.Join(parts[:last], ", ") + " and " + parts[last]
 }

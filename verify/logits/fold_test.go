@@ -37,12 +37,12 @@ func TestFold(t *testing.T) {
 		{"few unexplained", of(plain, MLPHalf, 0, 3, 4), []string{"Block 0, MLP half", "Block 3, MLP half", "Block 4, MLP half"}, []int{0, 0, 0}},
 		{"unexplained", of(plain, MLPHalf, 0, 3, 4, 6), []string{"Blocks 0, 3, 4 and 6, MLP"}, []int{4}},
 		{"without halves", of(plain, "", 0, 3, 4, 6), []string{"Blocks 0, 3, 4 and 6"}, []int{4}},
-		{"many", of(plain, MLPHalf, 0, 1, 2, 3, 4, 5, 6, 7), []string{"Blocks 0, 1, 2, 3, 4, 5 and 2 more, MLP"}, []int{8}},
+		{"many", of(plain, MLPHalf, 0, 1, 2, 3, 4, 5, 6, 7), []string{"Blocks 0 to 7, MLP"}, []int{8}},
 		{"all of a kind", of(plain, TemporalHalf, 0, 1, 3, 5, 6, 7, 8), []string{"All 7 recurrent blocks, temporal half"}, []int{7}},
 		{"all, and the norm", append(slices.Concat(of(plain, TemporalHalf, 0, 1, 2, 3, 4, 5, 6, 7, 8), of(plain, MLPHalf, 0, 1, 2, 3, 4, 5, 6, 7, 8)), norm), []string{"All 9 blocks, both halves, and the final norm"}, []int{19}},
-		{"some halves", append(slices.Concat(of(plain, TemporalHalf, 0, 1), of(plain, MLPHalf, 1, 2)), norm), []string{"Blocks 0, 1 and 2 and the final norm"}, []int{5}},
+		{"some halves", append(slices.Concat(of(plain, TemporalHalf, 0, 1), of(plain, MLPHalf, 1, 2)), norm), []string{"Blocks 0 to 2 and the final norm"}, []int{5}},
 		{"the norm", []*Fault{norm}, []string{"Final norm"}, []int{0}},
-		{"other tokens", slices.Concat(of(where("x"), MLPHalf, 0, 1, 2, 3), of(where("y"), MLPHalf, 4)), []string{"Blocks 0, 1, 2 and 3, MLP", "Block 4, MLP half"}, []int{4, 0}},
+		{"other tokens", slices.Concat(of(where("x"), MLPHalf, 0, 1, 2, 3), of(where("y"), MLPHalf, 4)), []string{"Blocks 0 to 3, MLP", "Block 4, MLP half"}, []int{4, 0}},
 		{"outside the blocks", []*Fault{{Block: -1, Kind: EmbeddingFault}, {Block: 9, Kind: LogitsFault}, {Block: 9, Kind: LogitsFault}, {Block: 9, Kind: LogitsFault}, {Block: 9, Kind: DecodingFault, Pass: "decode"}},
 			[]string{"Embedding", "Logits", "Logits", "Logits", "Decoding"}, []int{0, 0, 0, 0, 0}},
 	} {
@@ -90,7 +90,7 @@ func TestFoldedInCommon(t *testing.T) {
 		{of(MLPHalf, "x", 0, 1, 3), "Blocks 0, 1 and 3, MLP", "x"},
 		{append(of(MLPHalf, "x", 0, 1), of(MLPHalf, "y", 3)...), "Blocks 0, 1 and 3, MLP", ""},
 		{append(of(MLPHalf, "x", 1), of(TemporalHalf, "x", 1)...), "Block 1, both halves", "x"},
-		{of(MLPHalf, "", 0, 1, 2, 3, 4, 5, 6), "Blocks 0, 1, 2, 3, 4, 5 and 6, MLP", ""},
+		{of(MLPHalf, "", 0, 1, 2, 3, 4, 5, 6), "Blocks 0 to 6, MLP", ""},
 	} {
 		got := r.Fold(tt.faults, false)
 		if len(got) != 1 || got[0].Title() != tt.title || got[0].Where != tt.where {
@@ -109,5 +109,21 @@ func TestFoldedInCommon(t *testing.T) {
 	got := r.Fold([]*Fault{first, broken(2, "b", 20), broken(3, "c", 300)}, false)
 	if len(got) != 1 || got[0].Cause != "a and 2 more tensors, which hold 321 NaN" || !slices.Equal(got[0].Tensors, []string{"a", "b", "c"}) || len(first.broken) != 1 {
 		t.Errorf("%d faults: %s, %q", len(got), got[0].Cause, got[0].Tensors)
+	}
+}
+
+// Blocks that follow each other are a range; of many parts the first are named.
+func TestNumbersOf(t *testing.T) {
+	for _, tt := range []struct {
+		numbers []int
+		want    string
+	}{
+		{[]int{3}, "3"}, {[]int{3, 4}, "3 and 4"}, {[]int{3, 4, 5}, "3 to 5"}, {[]int{0, 1, 3, 4, 5, 9}, "0, 1, 3 to 5 and 9"},
+		{[]int{0, 1, 3, 4, 6, 7, 9}, "0, 1, 3, 4, 6, 7 and 9"}, {[]int{0, 1, 3, 4, 6, 7, 9, 10}, "0, 1, 3, 4, 6, 7 and 2 more"},
+		{[]int{0, 1, 2, 3, 5, 7, 9, 11, 13, 15, 16, 17}, "0 to 3, 5, 7, 9, 11, 13 and 3 more"},
+	} {
+		if got := numbersOf(tt.numbers); got != tt.want {
+			t.Errorf("%v: %q, want %q", tt.numbers, got, tt.want)
+		}
 	}
 }
