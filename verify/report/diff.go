@@ -121,7 +121,8 @@ func groupsTable(r *diff.Result) *page.Table {
 		var of *page.Layers
 		if len(group.Layers) > 0 {
 			name = name.With(r.LayersOf(group) + " of " + group.List)
-			of = page.Of(group.List, strings.Join(diff.Ranges(group.Layers), ","), namesInLayers(r, group))
+			list, _ := diff.CutUnpaired(group.List)
+			of = page.Of(list, strings.Join(diff.Ranges(group.Layers), ","), namesInLayers(r, group))
 		}
 		x := r.Extent(group)
 		row := page.Row{Of: of, Cells: []page.Cell{name, page.Text(statusWords(&r.Tensors[group.Tensors[0]])), page.Text(judged(group.Change, &x, len(group.Tensors))), {}, {}, {}, {}}}

@@ -140,6 +140,11 @@ func Render(d *Document, body *Body, data any) ([][]byte, error) {
 	if err := t.Execute(&inner, data); err != nil {
 		return nil, err
 	}
+	if len(contents) > 1 {
+		contents = append(contents, Link{"Command", "command"}) // which the shell writes
+	} else {
+		contents = nil // one section needs none
+	}
 	var out bytes.Buffer
 	err = shell.Execute(&out, struct {
 		*Document

@@ -110,9 +110,19 @@
     }
   }
 
-  // Names, which a click copies.
+  // The tensors of a row that stands for several layers.
+  const tensors = ({ list, layers, names }) => !layers ? [] : layers.split(',').flatMap(range => {
+    const [from, to = from] = range.split('-').map(Number);
+    return Array.from({ length: to - from + 1 }, (_, k) => names.split(', ').map(name => `${list}.${from + k}.${name}`)).flat();
+  });
+
+  // Names, which a click copies: of a row that stands for several layers those of all its tensors.
+  const named = element => {
+    const row = element.closest('tr'), whole = row && element === row.querySelector('code.name') ? tensors(row.dataset) : [];
+    return whole.length ? whole : [element.textContent];
+  };
   const copy = async element => {
-    const text = element.textContent;
+    const all = named(element), text = all.join('\n');
     try {
       await navigator.clipboard.writeText(text);
     } catch {
@@ -124,7 +134,7 @@
       area.remove();
       element.focus();
     }
-    show('copied', element);
+    show(all.length > 1 ? `copied ${all.length} names` : 'copied', element);
     setTimeout(hide, 1200);
   };
   const names = element => {
@@ -156,12 +166,6 @@
       to.focus();
     });
   }
-
-  // The tensors of a row that stands for several layers.
-  const tensors = ({ list, layers, names }) => !layers ? [] : layers.split(',').flatMap(range => {
-    const [from, to = from] = range.split('-').map(Number);
-    return Array.from({ length: to - from + 1 }, (_, k) => names.split(', ').map(name => `${list}.${from + k}.${name}`)).flat();
-  });
 
   // Tables: sorted by a column, filtered by text.
   const natural = new Intl.Collator('en', { numeric: true });

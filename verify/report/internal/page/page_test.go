@@ -16,11 +16,25 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// The script finds a row of several layers by what the row says that it stands for.
+// The script finds a row of several layers by what the row says that it stands for, and copies the names of that.
 func TestScriptReadsLayers(t *testing.T) {
-	for _, of := range []string{"({ list, layers, names })", "tensors(row.dataset)", "`${list}.${from + k}.${name}`"} {
+	for _, of := range []string{"({ list, layers, names })", "...tensors(row.dataset)", "? tensors(row.dataset) : []", "named(element), text = all.join(", "`${list}.${from + k}.${name}`"} {
 		if !strings.Contains(script, of) {
 			t.Errorf("the script lacks %s", of)
+		}
+	}
+}
+
+// The contents list the sections and the command, unless there is only one section.
+func TestContents(t *testing.T) {
+	for body, want := range map[string]bool{`{{section "a" "A"}}`: false, `{{section "a" "A"}}{{section "b" "B"}}`: true} {
+		text, err := Render(&Document{}, Parse("body", body, nil), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := string(bytes.Join(text, nil))
+		if has := strings.Contains(page, "Contents</h2>"); has != want || want && !strings.Contains(page, `<li><a href="#a">A</a></li><li><a href="#b">B</a></li><li><a href="#command">Command</a></li></ul>`) {
+			t.Errorf("%s: contents %t, want %t", body, has, want)
 		}
 	}
 }
