@@ -54,10 +54,14 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 		}
 	}
 	if c.fixture != nil {
+		given := c.source
 		if err := c.compareWithFixture(ctx); err != nil {
 			return err
 		}
 		shareEvidence(c)
+		if shown := c.source; given.Evidence == runtime.Given && shown.Evidence == runtime.FromFixture && shown.Original.AttentionWindow != given.Original.AttentionWindow {
+			r.contradicted = append(r.contradicted, contradiction{logits.WindowSetting, fmt.Sprint(given.Original.AttentionWindow), fmt.Sprint(shown.Original.AttentionWindow), "recording", nil})
+		}
 	}
 	if r.converted != nil && c.converted == nil { // nothing can be said of what it computes
 		return c.fixture.Unchanged()
@@ -92,6 +96,9 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 // recordedOriginal returns the source with what the record of a conversion to an original says of its window: the conversion has the original's, and
 // states it nowhere else.
 func (r *run) recordedOriginal(source *runtime.Model) *runtime.Model {
+	if slices.Contains(r.recorded, string(logits.WindowSetting)) && source.Evidence == runtime.Given {
+		return source.WithOriginal(source.Original.AttentionWindow, source.Original.LogitsSoftCap, runtime.FromManifest)
+	}
 	if source.Evidence != runtime.Assumed || r.sourceModel.Layout != model.HuggingFace || r.converted == nil || r.plan.Layout == model.HuggingFace ||
 		r.record.Record == nil || r.record.Settings == nil || r.record.Layout != r.plan.Layout.String() {
 		return source
@@ -249,7 +256,7 @@ func shareEvidence(c *computation) {
 	}
 	share := func(known *runtime.Model, other **runtime.Model) {
 		m, window := *other, known.Original.AttentionWindow
-		if known.Evidence == runtime.FromFixture && m.Evidence == runtime.Assumed && (m.Config.AttentionWindow == window || m.Config.AttentionWindow == window+1) {
+		if known.Evidence == runtime.FromFixture && (m.Evidence == runtime.Assumed || m.Evidence == runtime.Given) && (m.Config.AttentionWindow == window || m.Config.AttentionWindow == window+1) {
 			*other = m.WithOriginal(window, m.Original.LogitsSoftCap, runtime.FromFixture)
 		}
 	}
@@ -297,13 +304,13 @@ func (c *computation) compareModel(ctx context.Context, m, other *runtime.Model)
 		return nil, nil, err
 	}
 	c.run.digests, o.Digest = result.Digests, 0
-	if m.Evidence != runtime.Assumed && m.Evidence != runtime.Contradicted || result.Semantics != reference.Original.String() {
+	if !slices.Contains([]runtime.Evidence{runtime.Assumed, runtime.Contradicted, runtime.Given}, m.Evidence) || result.Semantics != reference.Original.String() {
 		return result, m, nil
 	}
-	// Nothing says whether the directory has the original's window or one more. If results are outside with the former, the
-	// latter may explain them.
-	if !result.OK && len(result.Faults) > 0 && m.Window() != nil && m.Config.AttentionWindow > 1 {
-		matching := m.WithOriginal(m.Config.AttentionWindow-1, m.Original.LogitsSoftCap, m.Evidence)
+	// Nothing proves whether the directory has the original's window or one more. If results are outside with one of them, the
+	// other may explain them.
+	if other := rivalWindow(m); !result.OK && len(result.Faults) > 0 && m.Window() != nil && other > 0 {
+		matching := m.WithOriginal(other, m.Original.LogitsSoftCap, m.Evidence)
 		again, err := logits.Compare(ctx, matching, c.fixture, o)
 		if err != nil {
 			return nil, nil, err
@@ -316,6 +323,14 @@ func (c *computation) compareModel(ctx context.Context, m, other *runtime.Model)
 		m = m.WithOriginal(window, m.Original.LogitsSoftCap, runtime.FromFixture)
 	}
 	return result, m, nil
+}
+
+// rivalWindow returns the window that the original may have instead of the one that is taken for its own: config.json has it, or one more.
+func rivalWindow(m *runtime.Model) int64 {
+	if written := m.Config.AttentionWindow; m.Original.AttentionWindow != written {
+		return written
+	}
+	return m.Config.AttentionWindow - 1
 }
 
 // reading returns a function that reports the bytes of weights that runs of a model read as progress.

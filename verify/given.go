@@ -9,6 +9,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -86,13 +87,7 @@ func addContradicted(r *run) {
 	s := r.verdict.Config
 	var said []string
 	for _, c := range r.contradicted {
-		f := Finding{Kind: GivenSetting, Field: string(c.name), Want: c.found, Got: c.given, Of: c.of, Detail: "; what was given is wrong, or the conversion was made with a wrong one; the weights do not show which"}
-		if c.of != "conversion" {
-			f.Detail = ", with which it was run"
-		} else if all := r.verdict.Logits; len(all) > 0 && !slices.ContainsFunc(all, func(l *logits.Result) bool { return !l.OK }) {
-			f.Detail = "; with " + c.found + " the model computes what was recorded, so that the conversion need not be wrong"
-		}
-		f.Detail = fmt.Sprintf("%s of the %s %s %s", strings.Join(c.files, " and "), c.of, map[bool]string{true: "has", false: "have"}[len(c.files) == 1], c.found) + f.Detail
+		f := Finding{Kind: GivenSetting, Field: string(c.name), Want: c.found, Got: c.given, Of: c.of, Detail: whereFound(&c) + consequence(r.verdict, &c)}
 		s.add(f)
 		if settings := r.verdict.Settings; settings != nil && c.of == "conversion" {
 			settings.Contradicted = append(settings.Contradicted, words(c.name)+" "+c.given)
@@ -104,6 +99,37 @@ func addContradicted(r *run) {
 		said = append(said, s.Summary)
 	}
 	s.OK, s.Skipped, s.Summary = false, false, strings.Join(said, "; ")
+}
+
+// whereFound says what has another setting than the one that was given.
+func whereFound(c *contradiction) string {
+	isImplied := c.name == logits.ScaleSetting && slices.Equal(c.files, []string{hfconfig.Name}) // no field of it has the setting
+	switch {
+	case c.of == "recording":
+		return "the recording matches with " + c.found
+	case isImplied && c.of == "conversion":
+		return "the conversion is written for " + c.found
+	case isImplied:
+		return fmt.Sprintf("transformers always multiplies embeddings by sqrt(hidden_size), so that the %s has %s", c.of, c.found)
+	}
+	return fmt.Sprintf("%s of the %s %s %s", strings.Join(c.files, " and "), c.of, map[bool]string{true: "has", false: "have"}[len(c.files) == 1], c.found)
+}
+
+// consequence says what follows from a setting that was given and is another one in what was verified: with which value the model was run, or what
+// may be wrong.
+func consequence(v *Verdict, c *contradiction) string {
+	all := v.Logits
+	switch {
+	case c.of == "conversion" && len(all) > 0 && !slices.ContainsFunc(all, func(l *logits.Result) bool { return !l.OK }):
+		return "; with " + c.found + " the model computes what was recorded, so that the conversion need not be wrong"
+	case c.of == "conversion":
+		return "; what was given is wrong, or the conversion was made with a wrong one; the weights do not show which"
+	case c.name == logits.WindowSetting && len(all) > 0 && fmt.Sprint(all[0].Window) != c.found && all[0].Semantics == reference.Original.String():
+		return fmt.Sprintf("; it was run with %d, with which the recording matches", all[0].Window)
+	case c.name == logits.WindowSetting && len(all) > 0 && fmt.Sprint(all[0].Window) != c.found:
+		return fmt.Sprintf("; it was run with attention_window_size %d", all[0].Window)
+	}
+	return ", with which it was run"
 }
 
 // doubtWindow takes back that the window of the Hugging Face side is the original's, where another was given, unless a recording of an original
@@ -278,7 +304,7 @@ func onlyGivenWindow(r *run) []string {
 	if r.plan == nil || r.plan.Layout != model.HuggingFace || r.record.Record != nil && r.record.Settings != nil {
 		return nil
 	}
-	if stated, err := r.sourceModel.StatedConfig(); stated != nil || err != nil || r.given.AttentionWindow == nil && r.given.Preset == "" {
+	if _, err := r.sourceModel.StatedConfig(); err != nil || r.given.AttentionWindow == nil && r.given.Preset == "" {
 		return nil
 	}
 	given := r.plan.Config.AttentionWindow

@@ -75,7 +75,7 @@ func TestWindowsOfTwoDirectories(t *testing.T) {
 		{"one more than another, as recorded", convert.Options{}, convert.Options{Settings: settingsOf(9, 30, true), MatchRuntime: convert.Transformers5}, [2]bool{false, true}, 9, runtime.FromManifest,
 			"attention_window_size is 10, and that of the source 8: conversion.json records 9 for the original's window"},
 		{"one more in both, as recorded", convert.Options{MatchRuntime: convert.Transformers5}, convert.Options{MatchRuntime: convert.Transformers5}, [2]bool{false, true}, 8, runtime.FromManifest,
-			"attention_window_size is 9, and that of the source 9: conversion.json records 8 for the original's window"},
+			"attention_window_size is 9, one more than the original's window of 8: transformers 5 attends to the same tokens as the original"},
 		{"one more in both, of which nothing is known", convert.Options{MatchRuntime: convert.Transformers5}, convert.Options{MatchRuntime: convert.Transformers5}, [2]bool{}, 9, runtime.Assumed, "attention_window_size is 9" + isTaken},
 	} {
 		var dirs [2]string

@@ -76,6 +76,9 @@ func TestGivenAgainstConversion(t *testing.T) {
 					if made.o.MatchRuntime != convert.NoRuntime && f.Field == string(logits.WindowSetting) {
 						has = "conversion.json of the conversion has" // config.json has one more
 					}
+					if f.Field == string(logits.ScaleSetting) { // which is no field of config.json
+						has = map[bool]string{true: "the conversion is written for true", false: "conversion.json of the conversion has"}[made.unrecorded]
+					}
 					if f.Kind != GivenSetting || !strings.HasPrefix(f.Detail, has) || !strings.HasSuffix(f.Detail, end) {
 						t.Errorf("%s: %s", made.name, f.String())
 					}
@@ -259,16 +262,63 @@ func TestGivenAgainstDirectory(t *testing.T) {
 	_, wide := convertTiny(t, "wide", convert.Options{To: convert.ToHF, Settings: settingsOf(16, 30, true)})
 	remove(t, wide, manifest.Name)
 	right := filepath.Join(c.Dir, "hf")
-	eight, seven := int64(8), int64(7)
+	eight, seven, six := int64(8), int64(7), int64(6)
 	v, err := verifyAlone(t, wide, Options{Settings: model.Settings{AttentionWindow: &eight}, Golden: c.Recording("jax")})
 	if err != nil || v.Answer() != "not the model that was recorded" || textsOf(v.Config.Findings) != "attention_window: 8, not 16" || v.Logits[0].Faults[0].Setting.Recorded != "8" {
 		t.Errorf("%+v, %v", v, err)
 	}
 	v, err = verifyFiles(t, right, right, Options{Settings: model.Settings{AttentionWindow: &seven}})
+	if err != nil || v.Answer() != "the same model, with attention window 7 as given" || v.Window.Source != runtime.Given || v.Window.Original != 7 {
+		t.Errorf("%s, %+v, %v", v.Answer(), v.Window, err)
+	}
+	v, err = verifyFiles(t, right, right, Options{Settings: model.Settings{AttentionWindow: &six}})
 	if err != nil || v.Answer() != "not proven: the attention window that was given is not the source's" || strings.Contains(v.Window.Summary, "given") || v.Window.Source == runtime.Contradicted {
 		t.Errorf("%s, %+v, %v", v.Answer(), v.Window, err)
 	}
 	if _, err := verifyAlone(t, right, Options{Settings: model.Settings{Preset: "2b"}, Golden: c.Recording("jax")}); err == nil {
 		t.Error("a preset of another model is accepted")
+	}
+}
+
+// A window that was given for a directory whose config.json may have one more, to match transformers 5, is judged by a recording of the original, with
+// which the model was run.
+func TestGivenMatchedWindow(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	_, matched := convertTiny(t, "matched", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true), MatchRuntime: convert.Transformers5})
+	remove(t, matched, manifest.Name)
+	const recorded = "the model that was recorded"
+	const notRecorded = "not proven: the attention window that was given is not the recording's"
+	for _, tt := range []struct {
+		path             string
+		given            int64
+		answer, findings string
+	}{
+		{matched, 8, recorded, ""},
+		{matched, 9, notRecorded, "attention window: 9 was given, but the recording matches with 8, with which it was run"},
+		{matched, 7, "not proven: the attention window that was given is not the checkpoint's",
+			"attention window: 7 was given, but config.json of the checkpoint has 9; it was run with 8, with which the recording matches"},
+		{filepath.Join(c.Dir, "hf"), 8, recorded, ""},
+		{filepath.Join(c.Dir, "hf"), 7, notRecorded, "attention window: 7 was given, but the recording matches with 8, with which it was run"},
+		{filepath.Join(c.Dir, "hf"), 9, "not proven: the attention window that was given is not the checkpoint's",
+			"attention window: 9 was given, but config.json of the checkpoint has 8, with which it was run"},
+	} {
+		v, err := verifyAlone(t, tt.path, Options{Settings: model.Settings{AttentionWindow: &tt.given}, Golden: c.Recording("jax")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings := ""
+		if v.Config != nil {
+			first := v.Config.Findings.At(0)
+			findings = first.String()
+		}
+		if v.Answer() != tt.answer || findings != tt.findings || v.Logits[0].Window != 8 || !v.Logits[0].OK {
+			t.Errorf("%s, %d: %s; %q; run with %d", tt.path, tt.given, v.Answer(), findings, v.Logits[0].Window)
+		}
+	}
+	// Where another setting contradicts config.json, the window is kept.
+	eight, twenty := int64(8), 20.0
+	v, err := verifyAlone(t, matched, Options{Settings: model.Settings{AttentionWindow: &eight, LogitsSoftCap: &twenty}, Golden: c.Recording("jax")})
+	if err != nil || textsOf(v.Config.Findings) != "logits_soft_cap: 20, not 30" {
+		t.Errorf("%+v, %v", v, err)
 	}
 }

@@ -26,18 +26,22 @@ const (
 type contradiction struct {
 	name         logits.SettingName
 	given, found string
-	of           string   // which checkpoint has it: "conversion", "source" or "checkpoint"
-	files        []string // of that one that have it
+	of           string   // what has it: "conversion", "source", "checkpoint" or "recording"
+	files        []string // of that checkpoint that have it
 }
 
 // takeRecorded completes the settings of a source that does not have them, and for which none are given, with those that the
-// conversion.json of the converted checkpoint records. Nothing proves that they are the source's.
+// conversion.json of the converted checkpoint records. It also says whether the window of the source's config.json is one more than the original's, if
+// nothing else does. Nothing proves that they are the source's.
 func (r *run) takeRecorded() {
 	known := statement.Recorded(r.record.Record)
 	if r.converted == nil || known == nil {
 		return
 	}
-	_, err := r.sourceModel.Configure(r.options.Settings)
+	configured, err := r.sourceModel.Configure(r.options.Settings)
+	if err == nil && configured.WindowAssumed && !r.record.Settings.WindowAssumed && configured.Original.AttentionWindow == *known.AttentionWindow+1 {
+		r.options.Settings.AttentionWindow, r.recorded = known.AttentionWindow, []string{string(logits.WindowSetting)}
+	}
 	var missing *model.OptionError
 	if !errors.As(err, &missing) {
 		return
@@ -89,7 +93,12 @@ func replaceStated(r *run) {
 	if _, err := r.sourceModel.Configure(r.options.Settings); !errors.As(err, &refused) || !refused.Contradicted || r.given.Preset != "" {
 		return
 	}
-	stated, err := r.sourceModel.Configure(model.Settings{})
+	kept := model.Settings{AttentionWindow: r.options.Settings.AttentionWindow}
+	stated, err := r.sourceModel.Configure(kept)
+	if err != nil {
+		kept = model.Settings{}
+		stated, err = r.sourceModel.Configure(kept)
+	}
 	if err != nil {
 		return
 	}
@@ -111,7 +120,7 @@ func replaceStated(r *run) {
 	if x := s.EmbeddingScale; x != nil && *x != original.EmbeddingScale {
 		add(logits.ScaleSetting, *x, original.EmbeddingScale, stated.Origins.EmbeddingScale)
 	}
-	r.options.Settings, r.given = model.Settings{}, model.Settings{}
+	r.options.Settings, r.given = kept, kept
 }
 
 // replaceGiven takes the settings of the conversion, or of the config.json of the source, in place of those that were given, where they contradict each

@@ -151,7 +151,7 @@ type Finding struct {
 	Differing     int64       `json:"differing,omitempty"` // elements that are wrong
 	Elements      int64       `json:"elements,omitempty"`  // of the tensor
 	Detail        string      `json:"detail,omitempty"`    // what the difference means, or what the tensor holds
-	Of            string      `json:"of,omitempty"`        // which checkpoint has Want and not a setting that was given: "conversion", or "source" or "checkpoint" by its config.json
+	Of            string      `json:"of,omitempty"`        // what has Want and not a setting that was given: "conversion", or "source" or "checkpoint" by its config.json, or "recording"
 
 	notFinite stats.NotFinite // elements that Detail ends with
 }

@@ -189,7 +189,7 @@ func noteLogits(c *cli.Context, m *runtime.Model, s reference.Semantics) {
 
 // withWindowFlag names the flag in what says that an attention window may not be the original's.
 func withWindowFlag(doubt string) string {
-	return strings.Replace(doubt, "; if it was, give attention window ", "; if it was, give --attention-window ", 1)
+	return strings.Replace(doubt, ", give attention window ", ", give --attention-window ", 1)
 }
 
 // quantizedText says what a quantised copy is; "" for a model that is none.

@@ -240,7 +240,8 @@ func hintVerdict(c *cli.Context, v *verify.Verdict) {
 	if v.Config != nil {
 		for _, f := range v.Config.Findings.All() {
 			if f.Kind == verify.GivenSetting {
-				hints = append(hints, fmt.Sprintf("hint: %s is given, but the %s has %s", givenFlag(c, f.Field, f.Got), f.Of, f.Want))
+				has := map[bool]string{true: "was made with", false: "has"}[f.Of == "recording"]
+				hints = append(hints, fmt.Sprintf("hint: %s is given, but the %s %s %s", givenFlag(c, f.Field, f.Got), f.Of, has, f.Want))
 			}
 			if _, name, ok := strings.Cut(f.Field, "conversion.json: settings."); ok && v.Settings != nil && slices.Contains(v.Settings.Recorded, name) {
 				hints = append(hints, fmt.Sprintf("hint: only the conversion.json beside the source has %s %s; if that is wrong, give --%s=%s",

@@ -81,6 +81,7 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 				return nil, err
 			}
 			r.Origins = r.statedOrigins()
+			r.takeGivenWindow(s)
 			if err := r.checkGiven(s, m.files.configPath); err != nil {
 				return nil, err
 			}
@@ -99,6 +100,19 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 	r.Overruled = overruled(m, &r.Config)
 	r.setScale()
 	return r, nil
+}
+
+// takeGivenWindow takes the window that was given for the original's if config.json has one more, as it is written to match transformers 5, and nothing
+// else says which is the original's.
+func (r *Configured) takeGivenWindow(s Settings) {
+	given := s.AttentionWindow
+	if p := r.Model.Family.Preset(s.Preset); given == nil && p != nil {
+		given = &p.Config.AttentionWindow
+	}
+	if given == nil || *given+1 != r.Original.AttentionWindow || r.windowKnown() || len(r.Model.Family.BeyondOriginal(&r.Config)) > 0 {
+		return
+	}
+	r.Original.AttentionWindow, r.Origins.AttentionWindow = *given, "given"
 }
 
 // windowKnown reports whether the window of a config.json is known to be that of the original, or one more: the conversion.json beside it says it,
@@ -129,7 +143,7 @@ func (r *Configured) WindowDoubt() string {
 	case r.Model.Layout != HuggingFace:
 		why = fromConfig + fmt.Sprintf("give attention window %d", window-1)
 	case err != nil || record == nil || record.Settings == nil:
-		why = fmt.Sprintf("without its conversion.json, nothing says whether it is one more, to match transformers 5; if it is, write %d into config.json", window-1)
+		why = fmt.Sprintf("without its conversion.json, nothing says whether it is one more, to match transformers 5; if it is, give attention window %d", window-1)
 	case record.Settings.AttentionWindow == window:
 		why = fromConfig + fmt.Sprintf("write %d into that one and convert again", window-1)
 	default:

@@ -303,3 +303,37 @@ func TestWindowAssumed(t *testing.T) {
 		}
 	}
 }
+
+// A window that was given is the original's if config.json has one more, unless something else says which is.
+func TestTakeGivenWindow(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		stated   int64
+		recorded *manifest.Record // nil for none
+		s        Settings
+		want     int64
+		origin   string
+	}{
+		{"one more", 9, nil, Settings{AttentionWindow: ptr(int64(8))}, 8, "given"},
+		{"as stated", 9, nil, Settings{AttentionWindow: ptr(int64(9))}, 9, "config.json"},
+		{"another", 9, nil, Settings{AttentionWindow: ptr(int64(7))}, 9, "config.json"},
+		{"not given", 9, nil, Settings{}, 9, "config.json"},
+		{"of a preset", 2049, nil, Settings{Preset: "2b"}, 2048, "given"},
+		{"recorded", 9, recordOfWindow(9, false), Settings{AttentionWindow: ptr(int64(8))}, 9, "config.json"},
+		{"recorded as assumed", 9, recordOfWindow(9, true), Settings{AttentionWindow: ptr(int64(8))}, 8, "given"},
+		{"another is recorded", 9, recordOfWindow(6, false), Settings{AttentionWindow: ptr(int64(8))}, 8, "given"},
+	} {
+		c := tinyConfig
+		c.AttentionWindow = tt.stated
+		m := &Model{Family: Griffin, Layout: HuggingFace, Config: c}
+		m.files = &files{record: func() (recordFile, error) { return recordFile{Record: tt.recorded}, nil }}
+		r := &Configured{Model: m, Config: c, Original: c, Origins: Origins{AttentionWindow: "config.json"}}
+		if r.takeGivenWindow(tt.s); r.Original.AttentionWindow != tt.want || r.Origins.AttentionWindow != tt.origin {
+			t.Errorf("%s: %d, %s", tt.name, r.Original.AttentionWindow, r.Origins.AttentionWindow)
+		}
+	}
+}
+
+func recordOfWindow(window int64, assumed bool) *manifest.Record {
+	return &manifest.Record{Head: manifest.Head{Settings: &manifest.Settings{AttentionWindow: window, WindowAssumed: assumed}}}
+}

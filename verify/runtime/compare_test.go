@@ -205,7 +205,7 @@ func TestOpen(t *testing.T) {
 	if _, err := convert.Convert(t.Context(), src, dst, convert.Options{To: convert.ToHF, Settings: c.Settings}); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]runtime.Evidence{path: runtime.Assumed, filepath.Join(c.Dir, "hf"): runtime.Assumed, dst: runtime.FromManifest} {
+	for path, want := range map[string]runtime.Evidence{path: runtime.Assumed, filepath.Join(c.Dir, "hf"): runtime.Given, dst: runtime.FromManifest} {
 		if m := c.Model(t, path); m.Evidence != want || m.Quantized != nil {
 			t.Errorf("%s: %s", path, m.Evidence)
 		}

@@ -96,6 +96,9 @@ func New(found *model.Model, s model.Settings) (*Model, error) {
 		if evidence == Assumed && configured.HasPresetWindow() {
 			evidence = FromPreset
 		}
+		if stated, _ := found.StatedConfig(); (evidence == Assumed || evidence == Contradicted) && stated != nil && (s.AttentionWindow != nil || s.Preset != "") {
+			evidence = Given
+		}
 	}
 	m = m.WithOriginal(configured.Original.AttentionWindow, configured.Original.LogitsSoftCap, evidence)
 	r := m.Config.Reference()

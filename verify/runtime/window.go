@@ -16,6 +16,7 @@ const (
 	FromManifest Evidence = "conversion.json" // manifest.Name, the record of the conversion
 	FromFixture  Evidence = "fixture"         // what the original computed
 	FromPreset   Evidence = "preset"          // of the preset with the model's shapes
+	Given        Evidence = "given"           // the caller gave it, and nothing else says it
 	Assumed      Evidence = "assumed"         // it is not known
 	Contradicted Evidence = "contradicted"    // it is taken from config.json, and the record of the conversion, the recording or the caller has another
 )
@@ -45,6 +46,11 @@ func (m *Model) Window() *Window {
 	case w.Written == w.Original+1 && w.Source == Assumed:
 		w.Matches = Transformers5.Name
 		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than %d, which is taken for the original's window: nothing says whether that is one more already, to match transformers 5", w.Written, w.Original)
+	case w.Written == w.Original+1 && w.Source == Given:
+		w.Matches = Transformers5.Name
+		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than the window of %d that was given: if that is the original's, transformers 5 attends to the same tokens as the original", w.Written, w.Original)
+	case w.Source == Given:
+		w.Summary = fmt.Sprintf("attention_window_size is %d, the original's window as it was given", w.Written)
 	case w.Written == w.Original+1:
 		w.Matches = Transformers5.Name
 		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than the original's window of %d: transformers 5 attends to the same tokens as the original", w.Written, w.Original)

@@ -46,7 +46,6 @@ func Of(ctx context.Context, m *model.Model, given *model.Config, oneMore bool) 
 	}
 	s.Window = files(stated.AttentionWindowSize == *s.AttentionWindow) // which may be expressed by one more
 	s.SoftCap = files(stated.LogitsSoftCap == *s.LogitsSoftCap)        // none is expressed by a huge one
-	s.Scale = files(true)
 	if stated.AttentionWindowSize != RecordedWindow(record) {
 		s.AttentionWindow = nil
 	}
