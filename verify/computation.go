@@ -397,11 +397,17 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 			return nil, err
 		}
 	}
-	if fails && !d.Refused {
-		if d, err = runtime.Compare(source, right.RunBy(hf), passes); err != nil {
+	if fails {
+		mended, err := runtime.Compare(source, right.RunBy(hf), passes)
+		switch {
+		case err != nil:
 			return nil, err
+		case !d.Refused:
+			mended.Summary = "but for what fails, " + mended.Summary
+			d = mended
+		case !mended.Refused:
+			d.Summary = hf.Title + " does not load the directory, because of what fails"
 		}
-		d.Summary = "but for what fails, " + d.Summary
 	}
 	if err := addLost(c, d, source, right.RunBy(hf)); err != nil {
 		return nil, err
@@ -459,15 +465,18 @@ func addLost(c *computation, d *runtime.Divergence, source, converted runtime.Si
 	return nil
 }
 
-// rightly returns the converted model with the config.json that it should have.
+// rightly returns the converted model with the config.json and the names that it should have.
 func (c *computation) rightly() (*runtime.Model, error) {
 	r := c.run
 	if r.plan.HF == nil || !r.plan.SettingsKnown {
 		return c.converted, nil
 	}
-	var wrong []string
+	wrong := &runtime.Wrong{}
 	for _, f := range r.verdict.Config.Findings.All() {
-		wrong = append(wrong, strings.Split(f.Field, ", ")...)
+		wrong.Fields = append(wrong.Fields, strings.Split(f.Field, ", ")...)
+	}
+	for _, f := range r.verdict.Structure.Findings.All() {
+		wrong.Files, wrong.Names = wrong.Files || f.Kind == MissingFile, wrong.Names || f.Kind == RenamedTensor
 	}
 	return c.converted.Mended(r.plan, wrong, &c.source.Original)
 }

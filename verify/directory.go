@@ -80,12 +80,34 @@ func checkWeightFiles(s *Section, c *tensor.Checkpoint, isHF bool, found *model.
 		return checkNames(s, found)
 	}
 	problem, err := runtime.WeightsNotFound(c)
-	if err != nil || problem == "" {
+	if err != nil || problem == "" && found == nil {
 		return err
+	}
+	if problem == "" {
+		return checkTensorNames(s, found)
 	}
 	s.putFirst(Finding{Kind: MissingFile, Field: "model.safetensors", Want: aFile, Got: "none",
 		Detail: "transformers loads it, or the shards that model.safetensors.index.json lists: give the file this name, or copy the index too"})
 	s.fail("transformers cannot load the directory: "+problem, s.Summary)
+	return nil
+}
+
+// checkTensorNames is checkWeightFiles of a directory whose files transformers loads. Of a conversion, the comparison with the plan has found which names
+// are wrong.
+func checkTensorNames(s *Section, found *model.Model) error {
+	misnamed, problem, err := runtime.MisnamedIn(found)
+	if err != nil || problem == "" {
+		return err
+	}
+	s.misnamed = true
+	if !s.OK {
+		s.Summary += "; transformers does not find these names, and would load random weights"
+		return nil
+	}
+	for _, n := range misnamed {
+		s.add(Finding{Kind: RenamedTensor, Tensor: n.Wanted, ConvertedName: n.Stored, Want: n.Wanted, Got: n.Stored})
+	}
+	s.fail(problem, "")
 	return nil
 }
 

@@ -39,7 +39,7 @@ func (r *run) takeRecorded() {
 		return
 	}
 	configured, err := r.sourceModel.Configure(r.options.Settings)
-	if err == nil && configured.WindowAssumed && !r.record.Settings.WindowAssumed && configured.Original.AttentionWindow == *known.AttentionWindow+1 {
+	if err == nil && r.sourceModel.Layout == model.HuggingFace && configured.WindowAssumed && !r.record.Settings.WindowAssumed && configured.Original.AttentionWindow == *known.AttentionWindow+1 {
 		r.options.Settings.AttentionWindow, r.recorded = known.AttentionWindow, []string{string(logits.WindowSetting)}
 	}
 	var missing *model.OptionError

@@ -100,6 +100,13 @@ func WindowNote(v *Verdict) *runtime.Window {
 	return v.Window
 }
 
+// OnlyMisnamed reports whether all that is wrong with the tensors of the checkpoint that was verified is names that transformers does not find. A conversion
+// of it has the right ones.
+func OnlyMisnamed(v *Verdict) bool {
+	isOther := func(f Finding) bool { return f.Kind != RenamedTensor }
+	return v.Structure != nil && v.Structure.misnamed && !slices.ContainsFunc(v.Structure.Findings.All(), isOther) && (v.Weights == nil || v.Weights.OK)
+}
+
 // Subject is a checkpoint that was verified.
 type Subject struct {
 	Path   string `json:"path"`
@@ -132,6 +139,7 @@ type Section struct {
 	Notes    []string                 `json:"notes,omitempty"`   // what is not wrong
 
 	noConfig bool   // there is no config.json beside the single file of weights that was to be checked with it
+	misnamed bool   // of the structure: a model was found in a Hugging Face directory under names that transformers does not find
 	loaded   string // of the configuration: "loaded in bfloat16, not in float32", if that is all that differs
 }
 

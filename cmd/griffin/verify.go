@@ -223,6 +223,8 @@ func hintVerdict(c *cli.Context, v *verify.Verdict) {
 	switch {
 	case v.Converted != nil && !v.Structure.OK && formats.IsShard(path.Base(v.Converted.Path)):
 		hints = append(hints, "hint: the conversion is one of several files of a checkpoint: give the directory that holds them")
+	case verify.OnlyMisnamed(v):
+		hints = append(hints, fmt.Sprintf("hint: griffin convert %s NEW writes a directory with the names that transformers finds", c.Args().Get(c.NArg()-1)))
 	case v.Part != "":
 		hints = append(hints, "hint: griffin diff --only PATTERN compares the tensors that match the pattern, and asks for no others")
 	}

@@ -30,6 +30,10 @@ type Directory struct {
 	Format    string           // of the weights, as tensor.Checkpoint has it
 	Files     []string         // names of the files in it; nil if a file was opened, or nothing is written yet
 
+	renamed   []Misnamed // tensors of the model with other names than those that transformers saves
+	root      string     // what the names that transformers saves begin with
+	lacksRoot bool       // no name begins with root
+
 	assumed     bool // the attention window of the original is, as a plan has it
 	divided     bool // multiplying the embedding, which was divided, does not restore it
 	uncomputed  bool // the original does not compute the model, which others may have trained: it has no logits to compare with
@@ -49,6 +53,7 @@ func (m *Model) Directory() (*Directory, error) {
 	}
 	c := m.Checkpoint
 	d := &Directory{Original: m.Original, Written: m.Config, Head: len(m.Found.Heads) > 0, ByHead: m.Found.EmbeddedByHead, DType: m.Found.Embedding().DType, Format: c.Format, divided: m.divided}
+	d.renamed, d.root, d.lacksRoot = misnamedIn(m.Found), m.Found.Family.Roots[m.Found.Layout], model.LacksRoot(m.Found)
 	d.Beyond = model.BeyondOriginal(m.Found, &d.Original)
 	d.uncomputed = len(d.Beyond) > 0
 	for _, t := range slices.Concat(m.Found.Extra, m.Found.Rest) {

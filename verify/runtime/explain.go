@@ -53,6 +53,8 @@ func (r *Runtime) examine(d *Directory) *explainer {
 		x.refuses("there is no config.json")
 	} else if d.unnamed && r.weights != nil {
 		x.refuses("it does not find these names: the tensors have the names of the original beside config.json")
+	} else if problem := namesNotFound("it", d.misnamed(r)); problem != "" && r.weights != nil {
+		x.refuses("%s", problem)
 	}
 	explainQuantized(x)
 	r.explain(x)

@@ -103,7 +103,10 @@ func NotFound(m *model.Model) (string, error) {
 	}
 	problem, err := WeightsNotFound(m.Checkpoint)
 	if problem != "" {
-		problem = "transformers cannot load the directory: " + problem
+		return "transformers cannot load the directory: " + problem, nil
+	}
+	if err == nil {
+		_, problem, err = MisnamedIn(m)
 	}
 	return problem, err
 }

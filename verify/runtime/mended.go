@@ -11,10 +11,17 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 )
 
-// Mended returns the model in a Hugging Face directory as its conversion, of which p is the plan, should have made it: the fields of config.json that
-// are wrong, with the names that hfconfig.Fields gives them, are as p has them, and the embedding has the dtype of p. What the directory lacks
-// otherwise stays as it is. original is what the original computes. Only Explain, Directory and Compare may be asked about the result.
-func (m *Model) Mended(p *convert.Plan, wrong []string, original *model.Config) (*Model, error) {
+// Wrong says what in a Hugging Face directory is not as its conversion should have made it.
+type Wrong struct {
+	Fields []string // of config.json, with the names that hfconfig.Fields gives them
+	Files  bool     // the names of the files of weights
+	Names  bool     // those of the tensors
+}
+
+// Mended returns the model in a Hugging Face directory as its conversion, of which p is the plan, should have made it: what is wrong is as p has it, and
+// the embedding has the dtype of p. What the directory lacks otherwise stays as it is. original is what the original computes. Only Explain, Directory
+// and Compare may be asked about the result.
+func (m *Model) Mended(p *convert.Plan, wrong *Wrong, original *model.Config) (*Model, error) {
 	d, err := m.Directory()
 	if err != nil {
 		return nil, err
@@ -27,10 +34,16 @@ func (m *Model) Mended(p *convert.Plan, wrong []string, original *model.Config) 
 	if err != nil {
 		return nil, err
 	}
-	if text, err = json.Marshal(nested(mendFields(d.Fields, planned, wrong))); err != nil {
+	if text, err = json.Marshal(nested(mendFields(d.Fields, planned, wrong.Fields))); err != nil {
 		return nil, err
 	}
 	mended := *d
+	if wrong.Files {
+		mended.Files = nil
+	}
+	if wrong.Names {
+		mended.renamed = nil
+	}
 	if err := mended.read(text); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ type Runtime struct {
 	configure func(c *model.Config, stated *hfconfig.Config)
 	// weights are the names of files of weights, or patterns of names, that the runtime looks for in a directory, in its order; nil if it reads none.
 	weights []string
+	// finds reports whether the runtime finds a tensor of a directory under another name than transformers saves; nil if it never does.
+	finds func(d *Directory, n Misnamed) bool
 	// explain adds what the runtime does with a directory.
 	explain func(*explainer)
 }

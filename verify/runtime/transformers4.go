@@ -27,6 +27,7 @@ var Transformers4 = &Runtime{
 		}
 	},
 	weights: transformersWeights,
+	finds:   func(d *Directory, n Misnamed) bool { return d.lacksRoot && d.root+n.Stored == n.Wanted },
 	explain: func(x *explainer) {
 		if f := x.Stated.HiddenActivation; slices.Contains(hfconfig.NewActivations, f) {
 			x.refuses("it has no hidden_activation %s", f)

@@ -13,6 +13,9 @@ var Transformers5 = &Runtime{
 	keys:             func(window int) int { return window },
 	dividesByZeroCap: true,
 	weights:          transformersWeights,
+	finds: func(d *Directory, n Misnamed) bool { // it adds the root to a name, or removes it, if it has a tensor of that name then
+		return d.root+n.Stored == n.Wanted || n.Stored == d.root+n.Wanted
+	},
 	explain: func(x *explainer) {
 		x.transformers5Loads()
 		x.caps()
