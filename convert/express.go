@@ -151,7 +151,7 @@ func (o *outline) checkDivision(written []tensor.Written, allowInexact bool) (co
 		return "", nil
 	}
 	dest := &o.Dests[d.Dest]
-	of := fmt.Sprintf("%d of %d elements of %s", written[d.Dest].Inexact, dest.Elements(), dest.Name)
+	of := fmt.Sprintf("%s of %s of %s", text.Grouped(written[d.Dest].Inexact), text.Count(dest.Elements(), "element"), dest.Name)
 	if !allowInexact {
 		return "", tensor.Bad("no exact Hugging Face form: %s, divided by %g, become too small for %s and lose their last bits", of, d.Divide, dest.DType).
 			In(o.checkpoint.Path).Of(d.Source.Name).Because(ReasonUnderflow)

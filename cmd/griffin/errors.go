@@ -96,6 +96,9 @@ func message(err error) string {
 			shown = fmt.Sprintf("--%s: %v", strings.ToLower(string(e.Option)), e)
 		case *fs.PathError:
 			shown = fmt.Sprintf("%s: %v", shownPath(e.Path), e.Err)
+			if file := fileAbove(e.Path); errors.Is(e.Err, syscall.ENOTDIR) && file != "" {
+				shown = fmt.Sprintf("%s: %s is a file, not a directory", shownPath(e.Path), shownPath(file))
+			}
 		case *os.LinkError:
 			shown = fmt.Sprintf("%s: %v", shownPath(e.New), e.Err)
 		case *publish.OutputError:
@@ -111,6 +114,19 @@ func message(err error) string {
 		text = strings.ReplaceAll(text, fs.ErrExist.Error(), "already exists")
 	}
 	return text
+}
+
+// fileAbove returns the nearest path above one that is there and is not a directory; "" for none, or for the path itself.
+func fileAbove(path string) string {
+	for dir := filepath.Dir(path); dir != path; path, dir = dir, filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err == nil {
+			if info.IsDir() {
+				return ""
+			}
+			return dir
+		}
+	}
+	return ""
 }
 
 // shownPath returns the path that stands for a path in the text of an error.

@@ -69,7 +69,7 @@ func runGolden(c *cli.Context) error {
 		return captureScript(c)
 	}
 	if c.NArg() != 1 {
-		return wrongPaths(c, "golden takes one checkpoint").advise("griffin golden --help shows examples")
+		return wrongPaths(c, "golden takes one checkpoint").advise("--out names the fixture; griffin golden --help shows examples")
 	}
 	if c.String("out") == "" {
 		return usagef("golden needs an output file").advise("add --out FILE.safetensors")

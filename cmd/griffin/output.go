@@ -57,10 +57,10 @@ var sizeUnits = []struct {
 	bytes  float64
 }{
 	{"KIB", 1 << 10}, {"MIB", 1 << 20}, {"GIB", 1 << 30}, {"TIB", 1 << 40},
-	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
+	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
 }
 
-// parseSize parses a size such as 5GB, 512MiB or 1000000.
+// parseSize parses a size such as 5GB or 512MiB. A number alone is refused: 5 is rather meant as 5GB than as 5 bytes.
 func parseSize(s string) (int64, error) {
 	text := strings.ToUpper(strings.TrimSpace(s))
 	for _, u := range sizeUnits {
@@ -74,7 +74,7 @@ func parseSize(s string) (int64, error) {
 		}
 		return int64(x * u.bytes), nil
 	}
-	return 0, fmt.Errorf("%q is not a size: write 5GB, 512MiB or a number of bytes", s)
+	return 0, fmt.Errorf("%q is not a size: write a number with its unit, such as 5GB, 512MiB or 1000000B", s)
 }
 
 // stages shows the progress of each stage of a task, one after the other.

@@ -125,7 +125,8 @@ func (r *Configured) settingsFromConfig(stated *hfconfig.Config, path string) er
 		c.SeparateHead = !stated.TieWordEmbeddings
 	}
 	if c.SeparateHead && len(m.Heads) == 0 {
-		return tensor.Bad("tie_word_embeddings is false, and there is no %s", m.Family.HeadName()).In(path)
+		return tensor.Bad("tie_word_embeddings is false, and there is no %s", m.Family.HeadName()).In(path).
+			Advise("if the output head is the embedding, write true; otherwise the weights of the head are missing")
 	}
 	return nil
 }

@@ -263,7 +263,11 @@ func (c *Config) fields(object *strictjson.Object) error {
 			continue
 		}
 		if err := assign(f.to, v); err != nil {
-			return tensor.Bad("field %q is %v", f.name, err)
+			bad := tensor.Bad("field %q is %v", f.name, err)
+			if v == nil && f.to == any(&c.LogitsSoftCap) {
+				bad.Advise("write the soft cap; in float32 and bfloat16, 1048576.0 stands for none")
+			}
+			return bad
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // Limits that are not the format's own, but that no real checkpoint exceeds.
@@ -189,12 +190,12 @@ func checkTiling(records []record, size int64) error {
 		case begin > at:
 			return tensor.Bad("data begins at %d, after %d bytes that belong to no tensor", begin, begin-at).Of(tensor.Clip(name))
 		case end > size:
-			return tensor.Bad("data ends at %d but the file holds %d bytes of data", end, size).Of(tensor.Clip(name)).Advise(truncatedHint)
+			return tensor.Bad("data ends at %s but the file holds %s of data", text.Grouped(end), text.Count(size, "byte")).Of(tensor.Clip(name)).Advise(truncatedHint)
 		}
 		at = end
 	}
 	if at != size {
-		return tensor.Bad("file holds %d bytes of data but its tensors end at %d", size, at)
+		return tensor.Bad("file holds %s of data but its tensors end at %s", text.Count(size, "byte"), text.Grouped(at))
 	}
 	return nil
 }

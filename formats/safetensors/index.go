@@ -5,6 +5,7 @@ import (
 	"io/fs"
 
 	"github.com/griffin-ckpt/griffin/formats/internal/shardindex"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
 // IndexFiles returns the names of the files that a shard index lists, in the order in which it
@@ -32,7 +33,7 @@ func checkIndex(x *shardindex.Index, path string, shards []*shard) (notes []stri
 		return nil, err
 	}
 	if x.TotalSize >= 0 && x.TotalSize != total {
-		notes = append(notes, fmt.Sprintf("the index gives a total size of %d bytes, the tensors have %d", x.TotalSize, total))
+		notes = append(notes, fmt.Sprintf("the index gives a total size of %s, the tensors have %s", text.Count(x.TotalSize, "byte"), text.Grouped(total)))
 	}
 	return notes, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/internal/shardindex"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/formats/torch/internal/savefile"
 )
 
@@ -86,7 +87,7 @@ func noteShards(c *tensor.Checkpoint, x *shardindex.Index, shards []*tensor.Chec
 		}
 	}
 	if x.TotalSize >= 0 && x.TotalSize != all && x.TotalSize != once {
-		c.Notes = append(c.Notes, fmt.Sprintf("the index gives a total size of %d bytes, the tensors have %d", x.TotalSize, all))
+		c.Notes = append(c.Notes, fmt.Sprintf("the index gives a total size of %s, the tensors have %s", text.Count(x.TotalSize, "byte"), text.Grouped(all)))
 	}
 }
 
