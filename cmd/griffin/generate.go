@@ -63,18 +63,19 @@ func generateCommand() *cli.Command {
 
 // generation is what generate prints as JSON.
 type generation struct {
-	Prompt          int      `json:"prompt_tokens"` // tokens that were read before the continuation, without those of --state-in
-	Added           []string `json:"added"`         // pieces that were put before and after the prompt
-	Tokens          []int32  `json:"tokens"`        // the continuation alone
-	Text            *string  `json:"text"`          // without the token that ended it; null without a tokenizer
-	End             string   `json:"end"`           // "stop" or "length"
-	TokensPerSecond float64  `json:"tokens_per_second"`
-	Seed            *uint64  `json:"seed,omitempty"` // if tokens were drawn
-	Semantics       string   `json:"semantics"`
-	Arithmetic      string   `json:"arithmetic"`
-	Step            string   `json:"step,omitempty"`      // of a training run, if one was selected or found in the directory
-	Quantized       string   `json:"quantized,omitempty"` // what a quantised copy is, which is run dequantised
-	StateTokens     int      `json:"state_tokens"`        // tokens of the whole text, with those of --state-in
+	Prompt          int              `json:"prompt_tokens"` // tokens that were read before the continuation, without those of --state-in
+	Added           []string         `json:"added"`         // pieces that were put before and after the prompt
+	Tokens          []int32          `json:"tokens"`        // the continuation alone
+	Text            *string          `json:"text"`          // without the token that ended it; null without a tokenizer
+	End             string           `json:"end"`           // "stop" or "length"
+	TokensPerSecond float64          `json:"tokens_per_second"`
+	Seed            *uint64          `json:"seed,omitempty"` // if tokens were drawn
+	Semantics       string           `json:"semantics"`
+	Arithmetic      string           `json:"arithmetic"`
+	Settings        runtime.Settings `json:"settings"`            // with which it was run, in the terms of the semantics
+	Step            string           `json:"step,omitempty"`      // of a training run, if one was selected or found in the directory
+	Quantized       string           `json:"quantized,omitempty"` // what a quantised copy is, which is run dequantised
+	StateTokens     int              `json:"state_tokens"`        // tokens of the whole text, with those of --state-in
 }
 
 func runGenerate(c *cli.Context) error {

@@ -276,6 +276,7 @@ func (g *generator) report(r *generate.Result) error {
 	o := &g.out
 	o.Tokens, o.TokensPerSecond, o.StateTokens = append([]int32{}, r.Tokens...), r.Rate(), g.session.Tokens()
 	o.Semantics, o.Arithmetic = g.reference.Semantics.String(), g.reference.Arithmetic.Precision.String()
+	o.Settings = g.model.SettingsUnder(g.reference.Semantics)
 	o.End = "length"
 	if r.Stopped {
 		o.End = "stop"

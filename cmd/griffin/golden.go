@@ -118,10 +118,17 @@ func runGolden(c *cli.Context) error {
 		return err
 	}
 	recording.Quantized = quantizedText(m)
+	out := &recorded{*recording, m.SettingsUnder(*semantics)}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, schemaRecording, recording)
+		return printJSON(c.App.Writer, schemaRecording, out)
 	}
-	return printRecording(c.App.Writer, recording)
+	return printRecording(c.App.Writer, out)
+}
+
+// recorded is what golden prints as JSON.
+type recorded struct {
+	golden.Recording
+	Settings runtime.Settings `json:"settings"` // with which the model was run, in the terms of the semantics
 }
 
 // forwardHeapLimit is the size of the Go heap, in bytes, above which the garbage collector works harder
@@ -223,7 +230,7 @@ func recordDecoding(ctx context.Context, m *runtime.Model, t *golden.Tokens, run
 	return golden.Record(ctx, run.out, mapped, t, o)
 }
 
-func printRecording(w io.Writer, r *golden.Recording) error {
+func printRecording(w io.Writer, r *recorded) error {
 	more := ""
 	if r.Packed {
 		more += ", packed rows"
@@ -234,8 +241,8 @@ func printRecording(w io.Writer, r *golden.Recording) error {
 	if r.Quantized != "" {
 		fmt.Fprintf(w, "a quantised copy, run dequantised: %s\n", r.Quantized)
 	}
-	_, err := fmt.Fprintf(w, "%s: %s of %s%s in %s, %s semantics (%s, %s)\nmodel %s\n", r.Path,
-		text.Count(int64(r.Batch), "row"), text.Count(int64(r.Length), "token"), more, r.Arithmetic, r.Semantics, text.Count(int64(r.Tensors), "tensor"), size(r.Bytes), ofStep(r.Step, r.ModelDigest))
+	_, err := fmt.Fprintf(w, "%s: %s of %s%s in %s, %s semantics (%s, %s)\n  %s\nmodel %s\n", r.Path,
+		text.Count(int64(r.Batch), "row"), text.Count(int64(r.Length), "token"), more, r.Arithmetic, r.Semantics, text.Count(int64(r.Tensors), "tensor"), size(r.Bytes), &r.Settings, ofStep(r.Step, r.ModelDigest))
 	return err
 }
 

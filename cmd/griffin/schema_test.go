@@ -22,7 +22,6 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
 	"github.com/griffin-ckpt/griffin/verify/diff"
-	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/report"
 	"github.com/griffin-ckpt/griffin/verify/stats"
 )
@@ -45,7 +44,7 @@ var documents = map[string]schema.Document{
 	"error":           {Name: schemaError, Type: reflect.TypeFor[failure]()},
 	"explain-runtime": {Name: schemaRuntimes, Type: reflect.TypeFor[explanations]()},
 	"generate":        {Name: schemaGeneration, Type: reflect.TypeFor[generation]()},
-	"golden":          {Name: schemaRecording, Type: reflect.TypeFor[golden.Recording]()},
+	"golden":          {Name: schemaRecording, Type: reflect.TypeFor[recorded]()},
 	"inspect":         results[1],
 	"perplexity":      {Name: schemaPerplexity, Type: reflect.TypeFor[score]()},
 	"step":            {Name: schemaStep, Type: reflect.TypeFor[stepLine](), Any: results},

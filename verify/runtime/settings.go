@@ -10,13 +10,13 @@ import (
 
 // Settings are what a model is run with and no tensor shows: two runs of the same weights may differ in them.
 type Settings struct {
-	AttentionWindow int64   `json:"attention_window,omitempty"` // as the semantics count it; 0 if every token sees all before it
+	AttentionWindow int64   `json:"attention_window,omitempty"` // as the semantics count it; 0, and left out, if every token sees all before it
 	LogitsSoftCap   float64 `json:"logits_soft_cap"`            // 0 for none
 	EmbeddingScale  bool    `json:"embedding_scale"`
 	Activation      string  `json:"hidden_activation"`
 	NormEpsilon     float64 `json:"rms_norm_eps"`
-	RopeTheta       float64 `json:"rope_theta,omitempty"`            // 0 without attention
-	RotaryFactor    float64 `json:"partial_rotary_factor,omitempty"` // 0 without attention
+	RopeTheta       float64 `json:"rope_theta,omitempty"`            // 0, and left out, without attention
+	RotaryFactor    float64 `json:"partial_rotary_factor,omitempty"` // 0, and left out, without attention
 
 	// WindowFull is the first position of which attention does not see position 0; 0 if there is none.
 	WindowFull int `json:"-"`
