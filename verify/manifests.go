@@ -29,7 +29,7 @@ func (r *run) checkManifests() error {
 	right := s.Findings.Len() == 0
 	summary := configSummary{section: s}
 	source := recordOf(r.sourceModel)
-	if err := summary.check(source); err != nil {
+	if err := summary.check(source, "of the source "); err != nil {
 		return err
 	}
 	if source.Record != nil && source.Layout == r.sourceModel.Layout.String() && r.options.Adapter == nil { // which changes tensors
@@ -37,9 +37,9 @@ func (r *run) checkManifests() error {
 		if err := compareDigests(c, name, r.verdict.Weights, true); err != nil {
 			return err
 		}
-		summary.addDifferences(c, name)
+		summary.addDifferences(c, name, " is not of the source")
 	}
-	if err := summary.check(r.record); err != nil {
+	if err := summary.check(r.record, ""); err != nil {
 		return err
 	}
 	if r.record.Record != nil {
@@ -48,6 +48,9 @@ func (r *run) checkManifests() error {
 		}
 	}
 	summary.finish()
+	if right && len(summary.stale) == summary.failing {
+		s.stale = summary.stale
+	}
 	return nil
 }
 
@@ -80,7 +83,7 @@ func checkRecord(r *run, summary *configSummary, right bool) error {
 	if err := c.CompareTensors(r.plan, named, r.converted); err != nil {
 		return err
 	}
-	if summary.addDifferences(c, name); len(c.Differences) == 0 {
+	if summary.addDifferences(c, name, " is not of this conversion"); len(c.Differences) == 0 {
 		summary.add(name+" agrees with "+c.Compared(), false)
 	}
 	return nil
@@ -150,6 +153,8 @@ type configSummary struct {
 	section *Section
 	parts   []string
 	wrong   bool
+	failing int      // how many records are wrong
+	stale   []string // what is wrong with those of them that do not describe their checkpoint: "conversion.json is corrupt"
 }
 
 func (c *configSummary) add(part string, wrong bool) {
@@ -190,8 +195,9 @@ func recordOf(m *model.Model) record {
 	return record{found, path, err}
 }
 
-// check adds a finding if the record is corrupt, and says so if it is too large to be read. Another error is returned.
-func (c *configSummary) check(r record) error {
+// check adds a finding if the record is corrupt, and says so if it is too large to be read. of says of which checkpoint it is, "" for the conversion.
+// Another error is returned.
+func (c *configSummary) check(r record, of string) error {
 	var bad *tensor.FormatError
 	if !errors.As(r.err, &bad) {
 		return r.err
@@ -201,12 +207,20 @@ func (c *configSummary) check(r record) error {
 		return nil
 	}
 	c.add(manifest.Name+" is corrupt", true)
+	c.failing, c.stale = c.failing+1, append(c.stale, manifest.Name+" "+of+"is corrupt")
 	c.section.add(Finding{Kind: WrongField, Field: manifest.Name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
 	return nil
 }
 
-// addDifferences makes what a record states otherwise findings, which call it by a name, and a part of the summary.
-func (c *configSummary) addDifferences(check *recordcheck.Check, name string) {
+// addDifferences makes what a record states otherwise findings, which call it by a name, and a part of the summary. isOther ends a sentence about a record
+// of other tensors.
+func (c *configSummary) addDifferences(check *recordcheck.Check, name, isOther string) {
+	if len(check.Differences) > 0 {
+		c.failing++
+	}
+	if check.IsOther() {
+		c.stale = append(c.stale, name+isOther)
+	}
 	for _, d := range check.Differences {
 		c.section.OK = false
 		c.section.add(Finding{Kind: WrongField, Field: name + ": " + d.Field, Want: d.Want, Got: d.Got, Detail: d.Detail})

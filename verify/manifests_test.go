@@ -16,6 +16,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
 	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 )
@@ -348,5 +349,46 @@ func TestManifestSummary(t *testing.T) {
 				t.Errorf("%s: %+v", v.Config.Summary, v.Config.Findings)
 			}
 		})
+	}
+}
+
+// A record that is corrupt, or of another conversion, is all that is wrong then: the models are the same. One that states other settings of the model is
+// wrong about the model.
+func TestStaleRecords(t *testing.T) {
+	source, other := conversionOf(t, convert.Options{To: convert.ToHF})
+	record := func(dir string) string { return filepath.Join(dir, manifest.Name) }
+	c := cases.Open(t, "odd-griffin")
+	for _, tt := range []struct {
+		name, answer string
+		change       func(t *testing.T, dir string)
+	}{
+		{"as it was made", "the same model, rounded to float16", func(t *testing.T, dir string) {}},
+		{"empty", "the same model, rounded to float16, but conversion.json is corrupt",
+			func(t *testing.T, dir string) { rewrite(t, record(dir), func([]byte) []byte { return nil }) }},
+		{"of another conversion", "the same model, rounded to float16, but conversion.json is not of this conversion",
+			func(t *testing.T, dir string) {
+				rewrite(t, record(dir), func([]byte) []byte { return readFile(record(other)) })
+			}},
+		{"of another layout", "the same model, rounded to float16, but conversion.json is not of this conversion",
+			func(t *testing.T, dir string) {
+				rewrite(t, record(dir), replaced(`"layout": "huggingface"`, `"layout": "torch"`))
+			}},
+		{"of another window", "not the same model", func(t *testing.T, dir string) {
+			rewrite(t, record(dir), replaced(fmt.Sprintf(`"attention_window": %d`, *c.Settings.AttentionWindow), `"attention_window": 77`))
+		}},
+		{"empty, beside a wrong config.json", "not the same model", func(t *testing.T, dir string) {
+			rewrite(t, record(dir), func([]byte) []byte { return nil })
+			rewrite(t, filepath.Join(dir, "config.json"), replaced(`"gelu_pytorch_tanh"`, `"gelu"`))
+		}},
+	} {
+		_, dir := conversionOf(t, convert.Options{To: convert.ToHF, DType: tensor.F16})
+		tt.change(t, dir)
+		v, err := verifyFiles(t, source, dir, Options{Settings: c.Settings})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if v.Answer() != tt.answer || v.Same != (tt.name == "as it was made") || (StaleRecords(v) != nil) != strings.Contains(tt.answer, " but ") {
+			t.Errorf("%s: %s, %q", tt.name, v.Answer(), v.Config.Summary)
+		}
 	}
 }

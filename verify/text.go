@@ -93,12 +93,13 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 	if v.Converted == nil {
 		of = "the model that was recorded"
 	}
+	stale := StaleRecords(v)
 	switch {
 	case v.Unproven != "":
 		return "not proven: " + v.Unproven
 	case !v.Same && v.Converted == nil && computes(v):
 		return of + ", but not what transformers loads from this directory"
-	case !v.Same:
+	case !v.Same && stale == nil:
 		return "not " + of
 	}
 	if v.WeightsOnly {
@@ -137,6 +138,9 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 	}
 	if v.WeightsOnly {
 		of += ", configuration and logits not compared"
+	}
+	if stale != nil {
+		of += ", but " + inWords(stale)
 	}
 	return of
 }

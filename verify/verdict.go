@@ -107,6 +107,23 @@ func OnlyMisnamed(v *Verdict) bool {
 	return v.Structure != nil && v.Structure.misnamed && !slices.ContainsFunc(v.Structure.Findings.All(), isOther) && (v.Weights == nil || v.Weights.OK)
 }
 
+// StaleRecords says which records of conversions do not describe their checkpoint, "conversion.json is corrupt", if that is all that is wrong: then the
+// models are the same. It is empty otherwise.
+func StaleRecords(v *Verdict) []string {
+	if v.Config == nil || v.Quantized != nil || slices.ContainsFunc(v.Config.Findings.All(), func(f Finding) bool { return f.Kind == GivenSetting }) {
+		return nil
+	}
+	for _, s := range v.Sections() {
+		if s.Section != v.Config && !s.OK && !s.Skipped {
+			return nil
+		}
+	}
+	if slices.ContainsFunc(v.Logits, func(l *logits.Result) bool { return !l.OK }) {
+		return nil
+	}
+	return v.Config.stale
+}
+
 // Subject is a checkpoint that was verified.
 type Subject struct {
 	Path   string `json:"path"`
@@ -138,9 +155,10 @@ type Section struct {
 	Findings strictjson.List[Finding] `json:"findings"`          // everything that is wrong, in the order of the destination
 	Notes    []string                 `json:"notes,omitempty"`   // what is not wrong
 
-	noConfig bool   // there is no config.json beside the single file of weights that was to be checked with it
-	misnamed bool   // of the structure: a model was found in a Hugging Face directory under names that transformers does not find
-	loaded   string // of the configuration: "loaded in bfloat16, not in float32", if that is all that differs
+	noConfig bool     // there is no config.json beside the single file of weights that was to be checked with it
+	stale    []string // of the configuration: records that do not describe their checkpoint, which is all that is wrong with it: "conversion.json is corrupt"
+	misnamed bool     // of the structure: a model was found in a Hugging Face directory under names that transformers does not find
+	loaded   string   // of the configuration: "loaded in bfloat16, not in float32", if that is all that differs
 }
 
 // add adds findings, of which a section with few is made.

@@ -336,7 +336,7 @@ func verifySteps(c *cli.Context, o verify.Options) error {
 		}
 		if v.Unproven != "" {
 			status = "not proven"
-		} else if !v.Same {
+		} else if !v.Same && verify.StaleRecords(v) == nil {
 			status = "not the same model"
 		}
 		return &stepResult{status: status, kind: verify.KindOf(v), verdict: v.Verdict, value: document{schemaVerdict, v}, print: func(io.Writer) error { return printVerdict(c, v) }, unlike: !v.Same}, nil

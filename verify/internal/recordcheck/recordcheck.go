@@ -40,6 +40,11 @@ func (c *Check) Wrong() (fields []string) {
 	return fields
 }
 
+// IsOther reports whether conversion.json describes other tensors than there are: it is of another conversion, or the checkpoint was changed since.
+func (c *Check) IsOther() bool {
+	return slices.ContainsFunc(c.Differences, func(d Difference) bool { return d.Field == tensorsField || d.Field == layoutField })
+}
+
 // Compared says what was compared.
 func (c *Check) Compared() string {
 	what := "the digests of " + text.Count(c.digests, "tensor")
@@ -59,7 +64,7 @@ func (c *Check) add(field string, want, got any, detail string) {
 // CompareLayout compares the layout of the tensors.
 func (c *Check) CompareLayout(p *convert.Plan) {
 	if c.Layout != p.Layout.String() && c.Layout != model.UnknownLayout.String() { // a copy of tensors that were renamed, or of a part, may show none
-		c.add("layout", p.Layout, c.Layout, "it is of another conversion")
+		c.add(layoutField, p.Layout, c.Layout, "it is of another conversion")
 	}
 }
 
@@ -89,6 +94,8 @@ func (c *Check) CompareSettings(p *convert.Plan) {
 
 // Names of fields.
 const (
+	tensorsField   = "tensors"
+	layoutField    = "layout"
 	recordedWindow = "settings.attention_window"
 	recordedScale  = "settings.embedding_scale"
 )

@@ -58,10 +58,10 @@ func (c *Check) CompareTensors(p *convert.Plan, named func(planned string) strin
 		}
 	}
 	if first >= 0 {
-		c.add("tensors", text.Count(demanded, "tensor")+" with digests", text.Count(with, "tensor"), "there is none of "+p.Dests[first].Name+"; "+effect)
+		c.add(tensorsField, text.Count(demanded, "tensor")+" with digests", text.Count(with, "tensor"), "there is none of "+p.Dests[first].Name+"; "+effect)
 	}
 	if more > 0 {
-		c.add("tensors", "only those of the model", text.Count(more, "more tensor")+", such as "+such, effect)
+		c.add(tensorsField, "only those of the model", text.Count(more, "more tensor")+", such as "+such, effect)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (c *Check) addOther(n int, name string, sum digest.Sum, at manifest.Span) e
 		return err
 	}
 	both := sum.Algorithms() & recorded.Algorithms()
-	c.add("tensors", "the checkpoint's", "other digests of "+text.Count(n, "tensor"),
+	c.add(tensorsField, "the checkpoint's", "other digests of "+text.Count(n, "tensor"),
 		fmt.Sprintf("the checkpoint was changed or damaged after it was written, or conversion.json is of another conversion; %s of %s is recorded, and %s is found",
 			recorded.Only(both).Named(), name, sum.Only(both).Named()))
 	return nil
