@@ -64,7 +64,7 @@ func Refusals(fields map[string]any) []Refusal {
 	for _, f := range fieldTypes {
 		value, ok := object[f.name]
 		if kind := pythonType(value); ok && !slices.Contains(f.types, kind) {
-			out = append(out, Refusal{f.name, value, typesWanted(f.types, value), true, kind == "None" && slices.Contains(neverNull, f.name) || f.name == padToken})
+			out = append(out, Refusal{f.name, value, typesWanted(f.name, f.types, value), true, kind == "None" && slices.Contains(neverNull, f.name) || f.name == padToken})
 		}
 	}
 	if value, ok := object[padToken].(json.Number); ok && IsInteger(value) {
@@ -131,7 +131,10 @@ var neverNull = []string{"vocab_size", "hidden_size", "intermediate_size", "num_
 	"rms_norm_eps", "w_init_variance_scale", "hidden_activation", "block_types"}
 
 // typesWanted says which values a field may have: a float that is written as an integer needs only a point.
-func typesWanted(types []string, value any) string {
+func typesWanted(name string, types []string, value any) string {
+	if isZeroCap(name, value) {
+		return "a float other than 0.0, with which all logits are zero"
+	}
 	if types[0] == "float" && IsInteger(value) {
 		return fmt.Sprintf("%s.0", value)
 	}

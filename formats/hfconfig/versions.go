@@ -22,8 +22,22 @@ const DefaultWindow = 2048
 // FloatFields are the fields that transformers 5.23 refuses to read from an integer.
 var FloatFields = []string{"logits_soft_cap", "rms_norm_eps", "w_init_variance_scale"}
 
-// Ignored are fields that transformers 4.40 wrote, and that transformers 4.57 and 5.23 ignore.
-var Ignored = []string{"_block_types", "embeddings_scale_by_sqrt_dim"}
+// Ignored lists the fields of a config.json that transformers 4.40 wrote, and that transformers 4.57 and 5.23 ignore, but for those that Notes names because
+// they state another model.
+func Ignored(fields map[string]any) (names []string) {
+	if _, ok := fields[oldPattern]; ok && ignoredPattern(fields) == "" {
+		names = append(names, oldPattern)
+	}
+	if value, ok := fields[scaleField]; ok && value != false {
+		names = append(names, scaleField)
+	}
+	return names
+}
+
+const (
+	oldPattern = "_block_types"
+	scaleField = "embeddings_scale_by_sqrt_dim"
+)
 
 // Unsettable are properties of RecurrentGemmaConfig that have no setter: transformers 5.23 refuses to load a config.json with a field of
 // that name, whatever its value. transformers 4.57 refuses two of them too, and ignores the others. (Measured.)
@@ -53,17 +67,26 @@ func Notes(fields map[string]any) []string {
 	}
 	for _, name := range FloatFields {
 		if IsInteger(fields[name]) {
-			notes = append(notes, fmt.Sprintf("%s is written as the integer %s, which transformers 5.23 refuses and 4.57 reads; %s.0 is meant", name, fields[name], fields[name]))
+			asFloat := fmt.Sprintf("as a float it is %s.0", fields[name])
+			if isZeroCap(name, fields[name]) {
+				asFloat = "as a float, 0.0, it makes all logits zero"
+			}
+			notes = append(notes, fmt.Sprintf("%s is written as the integer %s, which transformers 5.23 refuses and 4.57 reads; %s", name, fields[name], asFloat))
 		}
 	}
 	notes = append(notes, refusalNotes(fields)...)
 	if note := ignoredPattern(fields); note != "" {
 		notes = append(notes, note)
 	}
-	if fields["embeddings_scale_by_sqrt_dim"] == false {
+	if fields[scaleField] == false {
 		notes = append(notes, "embeddings_scale_by_sqrt_dim is false, which transformers 4.57 and 5.23 ignore: they multiply embeddings by sqrt(hidden_size)")
 	}
 	return notes
+}
+
+// isZeroCap reports whether a field is the soft cap, and 0: transformers divides by it.
+func isZeroCap(name string, value any) bool {
+	return name == "logits_soft_cap" && value == json.Number("0")
 }
 
 // refusalNotes returns the notes of the Refusals, but for those that Notes words otherwise.
@@ -142,7 +165,7 @@ func (c *Config) Rotation4(factor float64) Rotation4 {
 
 // ignoredPattern says that _block_types states other blocks than transformers takes; "" if it does not.
 func ignoredPattern(fields map[string]any) string {
-	stated, ok := fields["_block_types"].([]any)
+	stated, ok := fields[oldPattern].([]any)
 	if !ok {
 		return ""
 	}

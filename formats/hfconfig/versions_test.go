@@ -117,3 +117,23 @@ func TestRefusals(t *testing.T) {
 		t.Error(all[0].Note())
 	}
 }
+
+// What Notes names is not listed again.
+func TestIgnored(t *testing.T) {
+	for text, want := range map[string]string{
+		`{}`:                                     "",
+		`{"embeddings_scale_by_sqrt_dim": true}`: "embeddings_scale_by_sqrt_dim",
+		`{"embeddings_scale_by_sqrt_dim": false}`:                            "",
+		`{"_block_types": ["recurrent"], "block_types": ["recurrent"]}`:      "_block_types",
+		`{"_block_types": ["recurrent"], "block_types": ["attention"]}`:      "",
+		`{"_block_types": null, "embeddings_scale_by_sqrt_dim": "anything"}`: "_block_types embeddings_scale_by_sqrt_dim",
+	} {
+		fields, err := ParseFields([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(Ignored(fields), " "); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}

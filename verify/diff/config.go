@@ -221,13 +221,7 @@ func (d configs) configOf(s *side, plain bool) (*sideConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ignored []string
-	for _, field := range hfconfig.Ignored {
-		if _, ok := raw[field]; ok {
-			ignored = append(ignored, field)
-		}
-	}
-	if len(ignored) > 0 {
+	if ignored := hfconfig.Ignored(raw); len(ignored) > 0 {
 		d.note("%s: transformers 4.57 and 5.23 ignore %s", storage.Path(source, name), strings.Join(ignored, ", "))
 	}
 	for _, note := range h.Notes {
