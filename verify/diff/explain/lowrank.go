@@ -26,10 +26,11 @@ var factors = semaphore.NewWeighted(factorBytes)
 // columns, such that every element of B - A is that of L, up to half a unit in the last place of B, one
 // unit of L (which some tools round before they add it), and 8 standard deviations of what rounding did
 // to the estimate of L. In addition, the squares of the residual are on average at most twice those of
-// rounding errors, and at most a third of those of the difference. r counts the singular values that are
-// larger than those of a matrix of rounding errors; if the difference is hardly larger than a unit in the
-// last place, r may be slightly more than the rank of what was added. L is estimated by a randomized
-// range finder (Halko, Martinsson, Tropp 2011).
+// rounding errors, and at most a third of those of the difference; and more elements were changed by more
+// than rounding than twice the free numbers of a matrix of rank r in their rows and columns. r counts the singular
+// values that are larger than those of a matrix of rounding errors; if the difference is hardly larger than
+// a unit in the last place, r may be slightly more than the rank of what was added. L is estimated by a
+// randomized range finder (Halko, Martinsson, Tropp 2011).
 func (s *search) lowRank(m *arrangement) {
 	dtypeA, dtypeB := s.a.tensor.DType, s.b.tensor.DType
 	if !isFloat(dtypeA) || !isFloat(dtypeB) || len(m.shape) != 2 || min(m.shape[0], m.shape[1]) < minLength || len(m.steps) >= s.maxSteps {
@@ -153,9 +154,9 @@ func (d *difference) findRankWith(columns, limit int) (found *Explanation, rest 
 	if rank == 0 || rank > limit {
 		return nil, nil, true, nil
 	}
-	rest, left, err := d.compare(spectrum.truncate(basis, d.rows, rank))
+	rest, all, left, err := d.compare(spectrum.truncate(basis, d.rows, rank))
 	share := 1 - left/d.energy
-	if err != nil || left > 2*d.noise.sum+1e-26*d.energy || share < 2./3 {
+	if err != nil || left > 2*d.noise.sum+1e-26*d.energy || share < 2./3 || !all.shows(rank, rest.n) {
 		return nil, nil, true, err
 	}
 	return &Explanation{Kind: LowRank, Rank: rank, Energy: Number(share),

@@ -83,6 +83,43 @@ func TestExplainLowRankSparse(t *testing.T) {
 	}
 }
 
+// Few elements are of low rank only if they are more than twice the free numbers of a matrix of the rank in their rows and columns.
+func TestFewElementsOfLowRank(t *testing.T) {
+	for _, tt := range []struct {
+		rows, cols []int64
+		n          int64
+		rank       int
+		without    int64
+		want       bool
+	}{
+		{[]int64{1}, []int64{0, 1, 2, 3}, 4, 1, 0, false},             // a row
+		{[]int64{1, 2, 3, 4, 5}, []int64{0, 1, 2, 3}, 17, 1, 0, true}, // five alike: 8 free numbers
+		{[]int64{1, 2, 3, 4, 5}, []int64{0, 1, 2, 3}, 16, 1, 0, false},
+		{[]int64{1, 2, 3, 4, 5}, []int64{0, 1, 2, 3}, 17, 1, 1, false},
+		{[]int64{1, 2, 3, 4, 5}, []int64{0, 1, 2, 3}, 20, 2, 0, false},
+		{[]int64{1, 2, 3, 4, 5}, []int64{0, 1, 2, 3}, 20, 9, 0, false},
+	} {
+		x := &changed{n: tt.n, rows: make([]bool, 9), cols: make([]bool, 9)}
+		for _, r := range tt.rows {
+			x.rows[r] = true
+		}
+		for _, c := range tt.cols {
+			x.cols[c] = true
+		}
+		if got := x.shows(tt.rank, tt.without); got != tt.want {
+			t.Errorf("%+v: %t", tt, got)
+		}
+	}
+	rng := rand.New(rand.NewPCG(31, 1))
+	for range 200 { // last bits that two ways of rounding leave
+		x := weights(rng, tensor.F32, 16, 8)
+		once, twice := x.rounded(tensor.BF16), x.rounded(tensor.F16).rounded(tensor.BF16)
+		if got := explained(t, pairOf("w", once, twice)); strings.Contains(got, string(LowRank)) {
+			t.Errorf("last bits: %s", got)
+		}
+	}
+}
+
 // Noise of any size, and a rank that is not small, are not of low rank.
 func TestExplainNotLowRank(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*suiteSeed, 7))

@@ -100,9 +100,9 @@ func (d *difference) project(basis []float64, columns int) ([]float64, error) {
 }
 
 // compare compares every element of D with the estimate. It returns the elements that are too far from it,
-// and the squares of the residual.
-func (d *difference) compare(e estimate) (rest *mismatches, left float64, err error) {
-	rest = &mismatches{}
+// those of B that are not A's rounded, and the squares of the residual.
+func (d *difference) compare(e estimate) (rest *mismatches, all *changed, left float64, err error) {
+	rest, all = &mismatches{}, &changed{rows: make([]bool, d.rows), cols: make([]bool, d.cols)}
 	var scratch kernel.Scratch[float64]
 	right := kernel.Dense(e.right, e.rank, d.cols, d.cols, true)
 	var want []float64
@@ -121,6 +121,9 @@ func (d *difference) compare(e estimate) (rest *mismatches, left float64, err er
 			r, c := row+i/d.cols, i%d.cols
 			off := math.Abs(x - want[i])
 			left += off * off
+			if d.format.round(b[i]-x) != b[i] {
+				all.add(r, c)
+			}
 			room := d.format.unit(b[i])/2 + d.format.unit(want[i]) + e.slack
 			if off > room && off > room+8*math.Sqrt(e.rowShare[r]*d.noise.maxCol[c]+e.colShare[c]*d.noise.maxRow[r]) {
 				rest.add(func() Changed {
@@ -130,7 +133,34 @@ func (d *difference) compare(e estimate) (rest *mismatches, left float64, err er
 		}
 		first += int64(len(block))
 	})
-	return rest, left, err
+	return rest, all, left, err
+}
+
+// changed are the elements of a matrix that were changed, by more than rounding.
+type changed struct {
+	n          int64
+	rows, cols []bool // that have some
+}
+
+func (x *changed) add(row, col int) {
+	x.n++
+	x.rows[row], x.cols[col] = true, true
+}
+
+// shows reports whether the elements, without so many that do not fit, are more than twice the free numbers that a matrix of the rank has in their rows and
+// columns. As few as the free numbers always fit, and little more fit by chance.
+func (x *changed) shows(rank int, without int64) bool {
+	count := func(lines []bool) (n int64) {
+		for _, has := range lines {
+			if has {
+				n++
+			}
+		}
+		return n
+	}
+	rows, cols := count(x.rows), count(x.cols)
+	r := min(int64(rank), rows, cols)
+	return x.n-without > 2*r*(rows+cols-r)
 }
 
 // estimate is left, rows x rank, times right, rank x cols.

@@ -231,7 +231,7 @@ func TestBlocksOfDifference(t *testing.T) {
 	}
 	d := of(b)
 	d.noise = noise{maxRow: make([]float64, rows), maxCol: make([]float64, cols)}
-	rest, left, err := d.compare(e)
+	rest, _, left, err := d.compare(e)
 	if err != nil || rest.n != int64(len(changed)) || math.Abs(left-0.25*float64(len(changed))) > 1e-3 {
 		t.Fatalf("%d elements, %g left, %v", rest.n, left, err)
 	}
