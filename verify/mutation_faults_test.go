@@ -199,7 +199,7 @@ var weightFaults = []fault{
 			half.set(exact)
 			e.set(half.values())
 		})(m)
-	}, "", false},
+	}, "rounded through float16", false},
 	{weightsClass, "everything zero", func(m *made) []string {
 		var out []string
 		for _, e := range m.tensors {

@@ -45,7 +45,7 @@ func newExplanations(w *weightsCheck, explained []int, c *model.Config) (*explan
 		a := w.copiedTo(i)
 		if a == nil {
 			var err error
-			if a, err = w.expected(i); err != nil {
+			if a, err = w.unrounded(i); err != nil {
 				return nil, err
 			}
 		}
@@ -66,14 +66,15 @@ func newExplanations(w *weightsCheck, explained []int, c *model.Config) (*explan
 	return x, nil
 }
 
-// copiedTo returns the source that becomes a tensor as it is, which takes no more memory, or nil if it is made otherwise.
+// copiedTo returns the source whose elements become those of a tensor in their order, perhaps rounded, or nil if it is made otherwise. It takes no
+// more memory.
 func (w *weightsCheck) copiedTo(dest int) *tensor.Tensor {
 	d, filling := &w.list.Dests[dest], w.list.MovesOf(dest)
 	if len(filling) != 1 {
 		return nil
 	}
 	m := &filling[0]
-	if m.Divide != 0 || m.Source.DType != d.DType || m.View.Offset != 0 || !m.View.IsRowMajor() || !slices.Equal(m.Source.Shape, d.Shape) {
+	if m.Divide != 0 || m.View.Offset != 0 || !m.View.IsRowMajor() || !slices.Equal(m.Source.Shape, d.Shape) {
 		return nil
 	}
 	return m.Source
@@ -83,6 +84,17 @@ func (w *weightsCheck) copiedTo(dest int) *tensor.Tensor {
 func (w *weightsCheck) expected(dest int) (*tensor.Tensor, error) {
 	d := &w.list.Dests[dest]
 	return explain.Expected(d.Name, d.DType, d.Shape, fillingOf(w.list, dest)...)
+}
+
+// unrounded returns a tensor as the list of moves has it, in the dtype of its sources: it may be found to have been rounded otherwise. Sources of
+// several dtypes, and quotients, are rounded.
+func (w *weightsCheck) unrounded(dest int) (*tensor.Tensor, error) {
+	d, filling := &w.list.Dests[dest], fillingOf(w.list, dest)
+	dtype := filling[0].Source.DType
+	if slices.ContainsFunc(filling, func(p explain.Part) bool { return p.Divide != 0 || p.Source.DType != dtype }) {
+		dtype = d.DType
+	}
+	return explain.Expected(d.Name, dtype, d.Shape, filling...)
 }
 
 // fillingOf returns what a tensor of a list is filled with, in order.
@@ -178,15 +190,9 @@ func (x *explanations) partsOf(d *moves.Dest, filling []explain.Part, found *ten
 
 // describe says what a wrong tensor holds; "" if nothing explains it.
 func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
-	if unrounded, err := x.unrounded(dest); err != nil {
-		return "", err
-	} else if unrounded != nil {
-		found := x.pairs[dest].B
-		if is, err := explain.IsTruncated(ctx, unrounded, found); is || err != nil {
-			return "truncated to " + x.list.Dests[dest].DType.String() + ", not rounded to nearest", err
-		}
-		if is, err := explain.IsRounded(ctx, found, unrounded); is || err != nil {
-			return "the other way round: the source is this rounded to " + unrounded.DType.String(), err
+	if p := x.pairs[dest]; p.B != nil {
+		if is, err := explain.IsRounded(ctx, p.B, p.A); is || err != nil {
+			return "the other way round: the source is this rounded to " + p.A.DType.String(), err
 		}
 	}
 	e, err := x.explainer.Explain(ctx, x.pairs[dest])
@@ -223,17 +229,6 @@ func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
 	return text, nil
 }
 
-// unrounded returns what a wrong tensor of another dtype than the source should hold, in the dtype of the source; nil if it has the same dtype.
-func (x *explanations) unrounded(dest int) (*tensor.Tensor, error) {
-	d, filling := &x.list.Dests[dest], fillingOf(x.list, dest)
-	source := filling[0].Source.DType
-	isOther := func(p explain.Part) bool { return p.Divide != 0 || p.Source.DType != source }
-	if source == d.DType || x.pairs[dest].B == nil || slices.ContainsFunc(filling, isOther) {
-		return nil, nil
-	}
-	return explain.Expected(d.Name, source, d.Shape, filling...)
-}
-
 // describeResized says of tensors of the plan to which rows were added or removed, as to extend the vocabulary, which rows are the same. The
 // texts are by index into plan.Dests.
 func describeResized(ctx context.Context, p *convert.Plan, converted *tensor.Checkpoint, renamed *renaming) (map[int]string, error) {
@@ -264,10 +259,14 @@ func (x *explanations) describeRounding(ctx context.Context, p *explain.Pair) (s
 	if p.B == nil || !x.merged {
 		return "", nil
 	}
-	if is, err := differsByRounding(ctx, p.A, p.B); !is || err != nil {
+	rounded, err := explain.Expected(p.Name, p.B.DType, p.A.Shape, explain.Part{Source: p.A, View: tensor.RowMajor(p.A.Shape...)})
+	if err != nil {
 		return "", err
 	}
-	return "by no more than a merge that rounds otherwise to " + p.A.DType.String() + ", as PEFT's does", nil
+	if is, err := differsByRounding(ctx, rounded, p.B); !is || err != nil {
+		return "", err
+	}
+	return "by no more than a merge that rounds otherwise to " + p.B.DType.String() + ", as PEFT's does", nil
 }
 
 // words describes what was done to the tensor of a name. A sparse change is described by the finding already.

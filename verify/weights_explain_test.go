@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
@@ -84,37 +85,51 @@ func TestPartsOf(t *testing.T) {
 	}
 }
 
-// Elements of another dtype that are those of the source without the bits that it lacks were truncated. Of quotients that is not said.
-func TestIsTruncated(t *testing.T) {
-	values := []float32{1.00390625, -3.0078125, 0.1, 7, 1e-3, 5.55}
+// Elements of another dtype are compared with those of the source before rounding, so that other ways of rounding are recognised; but not with
+// quotients, nor with those of sources of several dtypes.
+func TestOtherRounding(t *testing.T) {
+	values := make([]float32, 64)
+	for i := range values {
+		values[i] = float32(i-20)*0.10009765625 + 1e-3
+	}
 	truncated := func(divide float32) (raw memory) {
 		for _, x := range values {
 			raw = binary.LittleEndian.AppendUint16(raw, uint16(math.Float32bits(x/divide)>>16))
 		}
 		return raw
 	}
-	source := float32s("s", values...)
+	whole, half := float32s("s", values...), float32s("s", values[:32]...)
+	const said = "truncated to bfloat16, not rounded to nearest"
 	for _, tt := range []struct {
-		name   string
-		dtype  tensor.DType
-		found  memory
-		divide float64
-		want   bool
+		name    string
+		found   memory
+		divide  float64
+		sources []*tensor.Tensor
+		want    string
 	}{
-		{"truncated", tensor.BF16, truncated(1), 0, true},
-		{"other elements", tensor.BF16, truncated(2), 0, false},
-		{"a quotient", tensor.BF16, truncated(2), 2, false},
-		{"the same dtype", tensor.F32, slices.Concat(truncated(1), truncated(1)), 0, false},
+		{"truncated", truncated(1), 0, []*tensor.Tensor{whole}, said},
+		{"in two parts", truncated(1), 0, []*tensor.Tensor{half, float32s("t", values[32:]...)}, said},
+		{"other elements", truncated(3), 0, []*tensor.Tensor{whole}, ""},
+		{"a quotient", truncated(2), 2, []*tensor.Tensor{whole}, ""},
+		{"two dtypes", slices.Concat(truncated(1), truncated(1)), 0, []*tensor.Tensor{whole, {Name: "t", DType: tensor.BF16, Shape: []int64{64}, Data: truncated(-1)}}, ""},
 	} {
-		l := moves.List{Dests: []moves.Dest{{Name: "d", DType: tt.dtype, Shape: source.Shape}}, Moves: []moves.Move{{Source: source, View: tensor.RowMajor(source.Shape...), Divide: tt.divide}}}
-		x := &explanations{list: l, pairs: []*explain.Pair{{Name: "d", B: &tensor.Tensor{Name: "d", DType: tt.dtype, Shape: source.Shape, Data: tt.found}}}}
-		unrounded, err := x.unrounded(0)
-		got := false
-		if err == nil && unrounded != nil {
-			got, err = explain.IsTruncated(t.Context(), unrounded, x.pairs[0].B)
+		n := int64(len(tt.found) / 2)
+		w := &weightsCheck{list: moves.List{Dests: []moves.Dest{{Name: "d", DType: tensor.BF16, Shape: []int64{n}}}}, state: []int32{0}}
+		offset := int64(0)
+		for _, s := range tt.sources {
+			w.list.Moves = append(w.list.Moves, moves.Move{Source: s, View: tensor.RowMajor(s.Shape...), Offset: offset, Divide: tt.divide})
+			offset += s.Elements()
 		}
-		if got != tt.want || err != nil {
-			t.Errorf("%s: %t, %v", tt.name, got, err)
+		var err error
+		if w.converted, err = tensor.NewCheckpoint("", "test", []*tensor.Tensor{{Name: "d", DType: tensor.BF16, Shape: []int64{n}, Data: tt.found}}); err != nil {
+			t.Fatal(err)
+		}
+		x, err := newExplanations(w, []int{0}, &model.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := x.describe(t.Context(), 0); got != tt.want || err != nil {
+			t.Errorf("%s: %q, %v", tt.name, got, err)
 		}
 	}
 }

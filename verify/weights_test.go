@@ -89,7 +89,6 @@ func TestDiffersByRounding(t *testing.T) {
 		{"another NaN", of(tensor.F32, 1, 1), of(tensor.F32, nan, 1), false},
 		{"infinity", of(tensor.F32, inf, 1), of(tensor.F32, 1, 1), false},
 		{"integers", of(tensor.I64, 0), of(tensor.I64, 0), false},
-		{"two types", of(tensor.F32, 1), of(tensor.BF16, 1), false},
 		{"long", of(tensor.F32, long...), of(tensor.F32, long...), true},
 		{"the last of many", of(tensor.F32, long...), of(tensor.F32, off...), false},
 	} {
@@ -101,6 +100,16 @@ func TestDiffersByRounding(t *testing.T) {
 			if got, err := x.describeRounding(t.Context(), &explain.Pair{A: tt.a, B: tt.b}); (got != "") != (tt.want && merged) || err != nil {
 				t.Errorf("%s, merged %t: %q, %v", tt.name, merged, got, err)
 			}
+		}
+	}
+	for values, want := range map[[2]float64]bool{{1 + 0x1p-12, 1 + 0x1p-7}: true, {1 + 0x1p-12, 1 + 0x1p-5}: false} { // a merge in another dtype is rounded first
+		exact, found := of(tensor.F32, values[0]), of(tensor.BF16, values[1])
+		if got, err := differsByRounding(t.Context(), exact, found); got || err != nil {
+			t.Errorf("two types: %t, %v", got, err)
+		}
+		x := &explanations{merged: true}
+		if got, err := x.describeRounding(t.Context(), &explain.Pair{A: exact, B: found}); (got != "") != want || err != nil {
+			t.Errorf("%v: %q, %v", values, got, err)
 		}
 	}
 	short := of(tensor.F32, 1)

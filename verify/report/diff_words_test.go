@@ -152,7 +152,7 @@ func TestEveryKindIsASentence(t *testing.T) {
 		{explain.Explanation{Kind: explain.Reshaped}, "1 matrix reshaped.", "2 matrices reshaped.", "reshaped"},
 		{explain.Explanation{Kind: explain.Reversed, Detail: "along axis 0"}, "1 matrix reversed along axis 0.", "2 matrices reversed along axis 0.", "reversed"},
 		{explain.Explanation{Kind: explain.BlockPermuted, Detail: "axis 0: indices rolled by 1"}, "1 matrix permuted along axis 0: indices rolled by 1.", "2 matrices permuted along axis 0: indices rolled by 1.", "permuted in several ways"},
-		{explain.Explanation{Kind: explain.Truncated, Detail: "to bfloat16"}, "1 matrix truncated to bfloat16.", "2 matrices truncated to bfloat16.", "truncated"},
+		{explain.Explanation{Kind: explain.Truncated, Detail: "to bfloat16"}, "1 matrix truncated to bfloat16, not rounded to nearest.", "2 matrices truncated to bfloat16, not rounded to nearest.", "truncated"},
 		{explain.Explanation{Kind: explain.Scaled, Detail: "by 2"}, "1 matrix scaled by 2.", "2 matrices scaled by 2.", "scaled by several factors"},
 		{explain.Explanation{Kind: explain.Added, Detail: "1"}, "1 was added to 1 matrix.", "1 was added to 2 matrices.", ""},
 		{then(explain.Explanation{Kind: explain.Added, Detail: "1"}, bf16), "1 was added to 1 matrix, which was then rounded to bfloat16.", "1 was added to 2 matrices, which were then rounded to bfloat16.", ""},

@@ -17,7 +17,7 @@ const sparseShare = 100
 type claim struct {
 	order    *arrangement
 	constant *constant     // nil for none
-	format   *numberFormat // nil if nothing is rounded
+	format   *numberFormat // nil if nothing is rounded; the result is then rounded to B's dtype
 
 	steps []Explanation // one or two
 }
@@ -27,7 +27,7 @@ type mismatches struct {
 	n    int64     // how many; after more than 1% counting may have stopped
 	list []Changed // the first of them
 
-	rounded int64 // elements that rounding changed, as the claim says
+	rounded int64 // elements that rounding changed, as the claim says; not those that only rounding to B's dtype does
 }
 
 // add counts an element, and lists it if it is one of the first.
@@ -64,7 +64,7 @@ func (s *search) check(claims []*claim) ([]mismatches, error) {
 	out := make([]mismatches, len(claims))
 	limit := s.b.tensor.Elements() / sparseShare
 	left := len(claims)
-	c := &comparison{a: s.a.tensor, b: s.b.tensor}
+	c := &comparison{a: s.a.tensor, b: s.b.tensor, own: numberFormats[s.b.tensor.DType]}
 	if isFloat(c.a.DType) && isFloat(c.b.DType) {
 		c.values = newDecoder(c.a, c.b)
 		c.want = make([]float64, min(pieceElements, c.b.Elements()))
@@ -97,7 +97,8 @@ type comparison struct {
 	p, q  []byte
 
 	values       *decoder
-	wideA, wideB []float64 // the decoded piece; nil if it is not decoded yet
+	own          *numberFormat // of B
+	wideA, wideB []float64     // the decoded piece; nil if it is not decoded yet
 	want         []float64
 }
 
@@ -119,14 +120,22 @@ func (c *comparison) compare(m *claim, out *mismatches) {
 	if m.constant != nil {
 		m.constant.apply(want)
 	}
+	plain := func(x float64) float64 { return x } // what x becomes without the rounding of the claim
 	if m.format != nil {
 		m.format.roundAll(want)
+		if !c.own.contains(m.format) {
+			c.own.roundAll(want)
+		}
+		if m.format != c.own {
+			plain = c.own.round
+		}
 	}
 	for i, x := range c.wideB {
 		switch y := want[i]; {
 		case x != y && (x == x || y == y):
 			out.add(func() Changed { return c.changed(i) })
-		case y != c.wideA[i] && c.wideA[i] == c.wideA[i]:
+		case y == c.wideA[i] || c.wideA[i] != c.wideA[i]:
+		case y != plain(c.wideA[i]):
 			out.rounded++
 		}
 	}

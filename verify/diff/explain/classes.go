@@ -63,12 +63,12 @@ func (c *class) fill(ctx context.Context, all []*Pair, key string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		codes, err := readLeading(addressable(q.A))
+		codes, err := readLeading(addressable(q.cast()))
 		if err != nil {
 			return err
 		}
 		c.bySum = append(c.bySum, int32(len(c.pairs)))
-		c.pairs, c.known = append(c.pairs, q), append(c.known, signatureOf(addressable(q.A), codes))
+		c.pairs, c.known = append(c.pairs, q), append(c.known, signatureOf(addressable(q.cast()), codes))
 	}
 	slices.SortFunc(c.bySum, func(i, j int32) int { return cmp.Or(cmp.Compare(c.known[i].sum, c.known[j].sum), cmp.Compare(i, j)) })
 	return nil

@@ -20,47 +20,64 @@ func (s *search) computed() {
 			continue
 		}
 		a, b := x.values()
+		queueRounded(s, m, a, b)
 		for _, f := range roundedTypes(s.b.tensor.DType, b) {
-			if f.mantissa < numberFormats[s.a.tensor.DType].mantissa {
-				for _, f := range []*numberFormat{f, f.truncated()} {
-					if f.rounds(a, b) {
-						s.addClaim(&claim{order: m, format: f, steps: append(slices.Clone(m.steps), f.explanation())})
-					}
-				}
-				if f.nearlyRounds(a, b) {
-					continue
-				}
+			if f.contains(s.exact) || !f.nearlyRounds(a, b) {
+				s.constants(m, a, b, f)
 			}
-			s.constants(m, a, b, f)
 		}
 	}
 }
 
-// IsTruncated reports whether b is a tensor of the same shape in another floating-point dtype, without all values of a's, that has the
-// elements of a rounded towards zero. It reads both once.
-func IsTruncated(ctx context.Context, a, b *tensor.Tensor) (bool, error) {
-	is, _, err := isNarrowed(ctx, a, b, (*numberFormat).truncated)
-	return is, err
+// queueRounded queues that elements were rounded to a dtype that lacks some of a's values, and then to b's, if sampled values of both sides
+// allow it. What truncates does so to a dtype that b's contains.
+func queueRounded(s *search, m *arrangement, a, b []float64) {
+	own := numberFormats[s.b.tensor.DType]
+	formats := []*numberFormat{own}
+	for _, d := range narrowTypes {
+		if numberFormats[d] != own {
+			formats = append(formats, numberFormats[d])
+		}
+	}
+	for _, f := range formats {
+		if f.contains(numberFormats[s.a.tensor.DType]) {
+			continue
+		}
+		ways := []*numberFormat{f}
+		if own.contains(f) {
+			ways = append(ways, f.truncated())
+		}
+		for _, f := range ways {
+			if f.rounds(a, b, own) {
+				s.addClaim(&claim{order: m, format: f, steps: append(slices.Clone(m.steps), f.explanation(own))})
+			}
+		}
+	}
 }
 
-// IsRounded is IsTruncated of elements that were rounded to nearest, if that changed more than half as many as it is expected to change. The
-// elements of a may be changed ones otherwise, by less than rounding. It reads a twice.
+// IsRounded reports whether b is a tensor of the same shape in another floating-point dtype, without all values of a's, that has the
+// elements of a rounded to nearest, if that changed more than half as many as it is expected to change. The elements of a may be changed ones
+// otherwise, by less than rounding. It reads b once and a twice.
 func IsRounded(ctx context.Context, a, b *tensor.Tensor) (bool, error) {
-	is, changed, err := isNarrowed(ctx, a, b, func(f *numberFormat) *numberFormat { return f })
-	if !is || err != nil {
+	f, to := numberFormats[a.DType], numberFormats[b.DType]
+	if f == nil || to == nil || to.contains(f) || !slices.Equal(a.Shape, b.Shape) {
+		return false, nil
+	}
+	s := &search{ctx: ctx, a: &fingerprint{tensor: a}, b: &fingerprint{tensor: b}}
+	rest, err := s.check([]*claim{{order: identity(a.Shape), format: to}})
+	if err != nil || rest[0].n > 0 {
 		return false, err
 	}
-	expected, f, g := 0.0, numberFormats[a.DType], numberFormats[b.DType]
-	s := &search{ctx: ctx, a: &fingerprint{tensor: a}, b: &fingerprint{tensor: b}}
+	expected := 0.0
 	values := newDecoder(a, b)
 	err = s.eachPair(identity(a.Shape), func(_ int64, p, q []byte) error {
 		all, _ := values.decode(p, q)
 		for _, x := range all {
-			expected += f.lost(g, math.Abs(x))
+			expected += f.lost(to, math.Abs(x))
 		}
 		return nil
 	})
-	return 2*changed > int64(math.Ceil(expected)), err
+	return 2*rest[0].rounded > int64(math.Ceil(expected)), err
 }
 
 // lost is the share of the numbers of f near x, which is not negative, that another format lacks.
@@ -74,25 +91,11 @@ func (f *numberFormat) lost(to *numberFormat, x float64) float64 {
 	return max(0, 1-f.step(x)/to.step(x))
 }
 
-// isNarrowed also returns how many elements the rounding changed.
-func isNarrowed(ctx context.Context, a, b *tensor.Tensor, by func(*numberFormat) *numberFormat) (is bool, changed int64, err error) {
-	f, from := numberFormats[b.DType], numberFormats[a.DType]
-	if f == nil || from == nil || f.mantissa >= from.mantissa && f.least <= from.least || !slices.Equal(a.Shape, b.Shape) {
-		return false, 0, nil
-	}
-	s := &search{ctx: ctx, a: &fingerprint{tensor: a}, b: &fingerprint{tensor: b}}
-	rest, err := s.check([]*claim{{order: identity(a.Shape), format: by(f)}})
-	if err != nil {
-		return false, 0, err
-	}
-	return rest[0].n == 0, rest[0].rounded, nil
-}
-
-// rounds reports whether nearly all values of b are those of a rounded to the format.
-func (f *numberFormat) rounds(a, b []float64) bool {
+// rounds reports whether nearly all values of b are those of a rounded to the format, and then to that in which they are stored.
+func (f *numberFormat) rounds(a, b []float64, stored *numberFormat) bool {
 	same := 0
 	for i, x := range a {
-		if y := f.round(x); y == b[i] || y != y && b[i] != b[i] {
+		if y := stored.round(f.round(x)); y == b[i] || y != y && b[i] != b[i] {
 			same++
 		}
 	}
@@ -120,7 +123,7 @@ func (s *search) constants(m *arrangement, a, b []float64, f *numberFormat) {
 		}
 		steps := append(slices.Clone(m.steps), Explanation{Kind: kind})
 		if f != numberFormats[s.b.tensor.DType] {
-			steps = append(steps, f.explanation())
+			steps = append(steps, f.explanation(numberFormats[s.b.tensor.DType]))
 		}
 		s.add(steps, func() (verdict, error) { return s.tryConstants(m, in, f, kind, steps) })
 	}

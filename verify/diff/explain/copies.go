@@ -53,11 +53,12 @@ func (x *Explainer) isCopy(ctx context.Context, p, other *Pair) (holds bool, the
 		x.copies[key] = c
 	}
 	x.mu.Unlock()
-	c.once.Do(func() { c.holds, c.then, c.err = checkCopy(ctx, addressable(other.A), addressable(p.B)) })
+	c.once.Do(func() { c.holds, c.then, c.err = checkCopy(ctx, other, addressable(p.B)) })
 	return c.holds, c.then, c.err
 }
 
-func checkCopy(ctx context.Context, a, b *tensor.Tensor) (holds bool, then []Explanation, err error) {
+func checkCopy(ctx context.Context, of *Pair, b *tensor.Tensor) (holds bool, then []Explanation, err error) {
+	a := addressable(of.cast())
 	if slices.Equal(a.Shape, b.Shape) {
 		s := &search{ctx: ctx, a: &fingerprint{tensor: a}, b: &fingerprint{tensor: b}}
 		rest, err := s.check([]*claim{{order: identity(a.Shape)}})
@@ -65,11 +66,7 @@ func checkCopy(ctx context.Context, a, b *tensor.Tensor) (holds bool, then []Exp
 			return err == nil, nil, err
 		}
 	}
-	s, err := newSearch(ctx, a, b, 1)
-	if err != nil {
-		return false, nil, err
-	}
-	then, err = s.run()
+	then, _, err = find(ctx, of, b, 1)
 	return len(then) > 0 && then[0].Kind != Zeroed, then, err
 }
 
@@ -116,7 +113,7 @@ func (x *Explainer) originals(ctx context.Context, p *Pair, changed bool) ([]*Pa
 	if err != nil {
 		return nil, err
 	}
-	before, err := readLeading(addressable(p.A))
+	before, err := readLeading(addressable(p.cast()))
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +123,7 @@ func (x *Explainer) originals(ctx context.Context, p *Pair, changed bool) ([]*Pa
 	}
 	var same, similar []*Pair
 	for _, q := range class.near(p, signatureOf(addressable(p.B), after), changed) {
-		other, err := readLeading(addressable(q.A))
+		other, err := readLeading(addressable(q.cast()))
 		if err != nil {
 			return nil, err
 		}
@@ -153,5 +150,5 @@ func (s sample) computed(d tensor.DType) bool {
 	if _, ok := Added.agreed(a, b, own); ok {
 		return true
 	}
-	return slices.ContainsFunc(narrowTypes, func(d tensor.DType) bool { return numberFormats[d].rounds(a, b) })
+	return slices.ContainsFunc(narrowTypes, func(d tensor.DType) bool { return numberFormats[d].rounds(a, b, own) })
 }

@@ -64,12 +64,12 @@ func New(pairs []*Pair) *Explainer {
 // What "holds" means:
 //
 //   - Zeroed, Swapped, CopiedFrom, Transposed, PermutedAxes, Reshaped, Reversed, BlockPermuted: the same
-//     bits; the same values if the dtypes of both sides differ. If B is all zero, signs do not matter.
+//     bits, once A is rounded to B's dtype. If B is all zero, signs do not matter.
 //   - Truncated: B is A rounded towards zero to B's dtype or to a narrower one, which changes some elements.
 //   - Scaled, Added, Rounded: B is the result, computed in float64 and rounded to nearest, ties to even, to
-//     B's dtype or, if Rounded follows, to a narrower one. Zeros of either sign are the same, and so are
-//     all NaN. If Detail says "computed in float32", the result was rounded to that first. A constant
-//     is determined by at least 8 elements that it changes.that it changes.
+//     B's dtype or, if Rounded follows, to that of its Detail and then to B's. Zeros of either sign are the
+//     same, and so are all NaN. What was scaled or added is A, or A rounded to B's dtype. The result may have been
+//     rounded to float32 first, as torch does. A constant is determined by at least 8 elements that it changes.
 //   - Sparse: all elements but at most 1% are the same; after ZeroSigns, apart from the signs of zeros.
 //   - Pruned: every element of B is zero or that of A; Detail names an N:M pattern that holds throughout.
 //   - Resized: the rows, the indices of the first axis, of both sides are compared by their SHA-256.
@@ -81,8 +81,8 @@ func New(pairs []*Pair) *Explainer {
 // are not taken for copies of others. If several explanations hold, as for a constant or a symmetric
 // tensor, the first is returned. Tensors of packed dtypes are only Zeroed or copies.
 //
-// A pair that nothing explains costs two or three readings of each side, one more if it may stack matrices. Memory does not grow with the
-// tensors.
+// A pair that nothing explains costs two or three readings of each side, one more if it may stack matrices, and as many again if B's
+// dtype lacks values of A's. Memory does not grow with the tensors.
 func (x *Explainer) Explain(ctx context.Context, p *Pair) (*Explanation, error) {
 	if p.A == nil || p.B == nil {
 		return nil, nil
@@ -120,15 +120,11 @@ func (x *Explainer) explain(ctx context.Context, p *Pair) ([]Explanation, error)
 	if ResizedRows(p.A, p.B) {
 		return resized(ctx, p.A, p.B)
 	}
-	a, b := addressable(p.A), addressable(p.B)
-	if a.Elements() == 0 || a.Elements() != b.Elements() {
+	b := addressable(p.B)
+	if n := addressable(p.A).Elements(); n == 0 || n != b.Elements() {
 		return nil, nil
 	}
-	s, err := newSearch(ctx, a, b, 2)
-	if err != nil {
-		return nil, err
-	}
-	own, err := s.run()
+	own, after, err := find(ctx, p, b, 2)
 	if err != nil || len(own) > 0 && own[0].Kind == Zeroed {
 		return own, err
 	}
@@ -136,13 +132,60 @@ func (x *Explainer) explain(ctx context.Context, p *Pair) ([]Explanation, error)
 	if packed {
 		own = nil // it would be about bytes, not about elements
 	}
-	if other, err := x.copied(ctx, p, s.b, len(own) != 1 && !packed); err != nil || other != nil {
+	if other, err := x.copied(ctx, p, after, len(own) != 1 && !packed); err != nil || other != nil {
 		return other, err
 	}
 	if own == nil {
-		return stacked(ctx, p.A, p.B)
+		if own, err = stacked(ctx, p.cast(), p.B); own == nil && err == nil && p.isRounded() {
+			own, err = stacked(ctx, p.A, p.B)
+		}
 	}
-	return own, nil
+	return own, err
+}
+
+// cast returns A with its elements rounded to B's dtype; A if there is no B, or if either dtype is one that griffin does not round to.
+func (p *Pair) cast() *tensor.Tensor {
+	if p.A == nil || p.B == nil || !isFloat(p.A.DType) || !isFloat(p.B.DType) {
+		return p.A
+	}
+	cast, err := converted(p.A, p.B.DType, 0)
+	if err != nil { // float8
+		return p.A
+	}
+	return cast
+}
+
+// isRounded reports whether cast may have changed elements.
+func (p *Pair) isRounded() bool {
+	cast := p.cast()
+	return cast != p.A && !numberFormats[cast.DType].contains(numberFormats[p.A.DType])
+}
+
+// find looks for what turns A of a pair into b: an operation on A rounded to b's dtype, or if that was no rearrangement, one on A itself that
+// was rounded afterwards, whichever comes first among the kinds. It also returns the fingerprint of b.
+func find(ctx context.Context, p *Pair, b *tensor.Tensor, maxSteps int) ([]Explanation, *fingerprint, error) {
+	s, err := newSearch(ctx, addressable(p.cast()), b, nil, maxSteps)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.exact = numberFormats[p.A.DType]
+	steps, err := s.run()
+	if err != nil || !p.isRounded() || len(steps) == 1 && compareSteps(steps, []Explanation{{Kind: Truncated}}) < 0 {
+		return steps, s.b, err
+	}
+	unrounded, err := newSearch(ctx, p.A, b, s.b, maxSteps)
+	if err != nil {
+		return nil, nil, err
+	}
+	unrounded.computed()
+	for _, m := range unrounded.orders {
+		unrounded.lowRank(m)
+	}
+	other, err := tryAll(unrounded)
+	if steps == nil || other != nil && compareSteps(other, steps) < 0 {
+		steps = other
+	}
+	return steps, s.b, err
 }
 
 // addressable returns the tensor if its elements have addresses, or its bytes if they are packed.

@@ -84,6 +84,8 @@ func (e *Explanation) describe(name func(string) string, elements bool) string {
 			words = "permuted to " + e.Detail
 		case BlockPermuted:
 			words = "permuted along " + e.Detail
+		case Truncated:
+			words += " " + e.Detail + ", not rounded to nearest"
 		case Quantized:
 			words = "quantised " + e.Detail
 		case LowRank:

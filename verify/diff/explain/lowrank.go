@@ -54,7 +54,7 @@ func (s *search) lowRank(m *arrangement) {
 		}
 		steps := append(slices.Clone(m.steps), Explanation{Kind: LowRank})
 		if f != own {
-			steps = append(steps, f.explanation())
+			steps = append(steps, f.explanation(own))
 		}
 		s.add(steps, func() (verdict, error) {
 			shape := m.result()

@@ -83,6 +83,11 @@ func (f *numberFormat) truncate(x float64) float64 {
 	return math.Copysign(min(math.Floor(math.Abs(x)/step)*step, f.largest), x)
 }
 
+// contains reports whether the format has every number of another.
+func (f *numberFormat) contains(other *numberFormat) bool {
+	return f.mantissa >= other.mantissa && f.least <= other.least && f.largest >= other.largest
+}
+
 // roundAll rounds all values.
 func (f *numberFormat) roundAll(values []float64) {
 	if f.mantissa == 52 {
@@ -93,13 +98,16 @@ func (f *numberFormat) roundAll(values []float64) {
 	}
 }
 
-// explanation says that values were rounded to the format.
-func (f *numberFormat) explanation() Explanation {
-	kind := Rounded
+// explanation says that values were rounded to the format before they were stored in another, or in itself.
+func (f *numberFormat) explanation(stored *numberFormat) Explanation {
+	e := Explanation{Kind: Rounded, Detail: "to " + f.name}
 	if f.truncates {
-		kind = Truncated
+		e.Kind = Truncated
 	}
-	return Explanation{Kind: kind, Detail: "to " + f.name}
+	if !stored.contains(f) {
+		e.Detail = "through " + f.name
+	}
+	return e
 }
 
 // step is the distance from a finite |y| to the next larger number of the format.

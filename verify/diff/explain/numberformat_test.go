@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"maps"
 	"math"
 	"math/big"
 	"math/rand/v2"
@@ -151,7 +152,7 @@ func TestRoundedTypes(t *testing.T) {
 }
 
 // A tensor is truncated if every element of a narrower type is the next one towards zero.
-func TestIsTruncated(t *testing.T) {
+func TestTruncated(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 9))
 	a := random(rng, tensor.F32, []int64{20, 30})
 	cutOff := cut(rng, a)
@@ -161,19 +162,76 @@ func TestIsTruncated(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		a, b array
-		want bool
+		want string
 	}{
-		{"truncated", a, b, true},
-		{"one element is another", a, other, false},
-		{"rounded", a, a.rounded(tensor.BF16), false},
-		{"of the same type", a, cutOff, false},
-		{"of a wider type", b, a, false},
-		{"of another shape", a, b.reshaped(30, 20), false},
-		{"to integers", a, random(rng, tensor.I32, a.shape), false},
-		{"of integers", random(rng, tensor.I32, a.shape), b, false},
+		{"truncated", a, b, "truncated (to bfloat16)"},
+		{"one element is another", a, other, "truncated (to bfloat16), then sparse (1 of 600 elements: [19, 29])"},
+		{"rounded", a, a.rounded(tensor.BF16), "rounded (to bfloat16)"},
+		{"of the same type", a, cutOff, "truncated (to bfloat16)"},
+		{"of a wider type", b, a, "other"},
+		{"to integers", a, random(rng, tensor.I32, a.shape), "other"},
+		{"of integers", random(rng, tensor.I32, a.shape), b, "other"},
 	} {
-		if got, err := IsTruncated(t.Context(), tt.a.tensor("a"), tt.b.tensor("b")); err != nil || got != tt.want {
-			t.Errorf("%s: %t, %v", tt.name, got, err)
+		if got := explained(t, pairOf("w", tt.a, tt.b)); got != tt.want {
+			t.Errorf("%s: %s, not %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Elements that were rounded to one type and then to another are said to be, in every pair of types, if any of them shows it.
+func TestRoundedThrough(t *testing.T) {
+	rng := rand.New(rand.NewPCG(31, 2))
+	types := []tensor.DType{tensor.F64, tensor.F32, tensor.F16, tensor.BF16}
+	exact := weights(rng, tensor.F64, 64, 40)
+	for i := range 100 {
+		exact.values[i] = math.Ldexp(exact.values[i], -i/4) // below the normal numbers of float16
+	}
+	exact.values[100], exact.values[101] = 1+0x1p-8+0x1p-30, 1+0x1p-11+0x1p-30 // in the middle of two numbers of bfloat16, and of float16, in float32
+	through := map[string]int{}
+	for _, from := range types {
+		x := exact.rounded(from)
+		for _, by := range types {
+			for _, to := range types {
+				twice := x.rounded(by).rounded(to)
+				f, own := numberFormats[by], numberFormats[to]
+				want := "other" // A itself
+				switch {
+				case !slices.Equal(twice.values, x.rounded(to).values) && own.contains(f):
+					want = "rounded (to " + f.name + ")"
+				case !slices.Equal(twice.values, x.rounded(to).values):
+					want = "rounded (through " + f.name + ")"
+					through[f.name+" "+own.name]++
+				case !slices.Equal(twice.values, x.values):
+					want = "rounded (to " + own.name + ")"
+				}
+				if got := explained(t, pairOf("w", x, twice)); got != want {
+					t.Errorf("%s, %s, %s: %s, not %s", from, by, to, got, want)
+				}
+			}
+		}
+	}
+	if want := map[string]int{"float32 bfloat16": 1, "float32 float16": 1, "float16 bfloat16": 3, "bfloat16 float16": 3}; !maps.Equal(through, want) {
+		t.Errorf("%v, not %v", through, want)
+	}
+}
+
+// Rounding that explains no more elements than it leaves is not said of last bits.
+func TestRoundingOfFewElements(t *testing.T) {
+	x := random(rand.New(rand.NewPCG(31, 3)), tensor.BF16, []int64{400})
+	x.dtype = tensor.F32
+	for i, v := range x.values {
+		x.values[i] += numberFormats[tensor.BF16].unit(v) / 8 * float64(1-i%2*2)
+	}
+	for i := range 3 {
+		x.values[i] = 1 + 0x1p-8 + 0x1p-13 // 1 by way of float16
+	}
+	for n, want := range map[int]string{0: "rounded (through float16)", 2: "rounded (through float16), then sparse", 3: "other"} {
+		y := x.rounded(tensor.F16).rounded(tensor.BF16)
+		for i := range n {
+			y.values[200+i] *= -1
+		}
+		if got := explained(t, pairOf("w", x, y)); got != want && kindsOf(got) != kindsOf(want) {
+			t.Errorf("%d left: %s, not %s", n, got, want)
 		}
 	}
 }

@@ -59,7 +59,7 @@ func TestExplainPruned(t *testing.T) {
 		{"zeros of another sign, and NaN with other bits", nans, nans.each(negative), "other"},
 		{"in another shape", x, x.pruned(first(12)).reshaped(48), "other"},
 		{"of integers", ints, ints.pruned(first(12)), "other"},
-		{"of another type", wide, narrow.pruned(first(12)), "other"},
+		{"of another type", wide, narrow.pruned(first(12)), "pruned ("},
 	} {
 		got := explained(t, pairOf("x", tt.a, tt.b))
 		if got == "" {

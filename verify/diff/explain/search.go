@@ -54,19 +54,22 @@ type search struct {
 	reshaped []*arrangement // those after which the shape has to be changed as well
 	patch    *patch         // of the difference; nil if it has no rank
 	maxSteps int            // 1 or 2
+	exact    *numberFormat  // that a's elements had before they were rounded to its dtype; nil if it is no float
 	queue    []candidate
 }
 
-// newSearch reads both tensors once.
-func newSearch(ctx context.Context, a, b *tensor.Tensor, maxSteps int) (*search, error) {
+// newSearch reads both tensors once, b only if its fingerprint is not known from another search for the same shapes.
+func newSearch(ctx context.Context, a, b *tensor.Tensor, known *fingerprint, maxSteps int) (*search, error) {
 	s := &search{ctx: ctx, sampled: sampleOf(b.Elements()), orders: listed(a.Shape, b.Shape), reshaped: reshaped(a.Shape, b.Shape),
-		patch: newPatch(a, b), maxSteps: maxSteps}
+		patch: newPatch(a, b), maxSteps: maxSteps, exact: numberFormats[a.DType], b: known}
 	sampledA := indicesIn(slices.Concat(s.orders, s.reshaped), s.sampled)
 	var err error
 	if s.a, err = newFingerprint(ctx, a, union(sampledA, s.patch.indices())); err != nil {
 		return nil, err
 	}
-	s.b, err = newFingerprint(ctx, b, union(s.sampled, s.patch.indices()))
+	if known == nil {
+		s.b, err = newFingerprint(ctx, b, union(s.sampled, s.patch.indices()))
+	}
 	return s, err
 }
 
@@ -133,11 +136,11 @@ func (s *search) addKnown(steps ...Explanation) {
 	s.add(steps, func() (verdict, error) { return verdict{steps: steps}, nil })
 }
 
-// addClaim queues a claim.
+// addClaim queues a claim. Rounding has to explain more elements than it leaves.
 func (s *search) addClaim(c *claim) {
 	s.add(c.steps, func() (verdict, error) {
 		rest, err := s.check([]*claim{c})
-		if err != nil || c.format != nil && rest[0].rounded == 0 {
+		if err != nil || c.format != nil && rest[0].rounded <= rest[0].n {
 			return verdict{}, err
 		}
 		return s.judge(c.steps, &rest[0]), nil

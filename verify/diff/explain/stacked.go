@@ -51,7 +51,7 @@ func stacked(ctx context.Context, a, b *tensor.Tensor) ([]Explanation, error) {
 // onlyLowRank explains a matrix by LowRank, and the rounding that may follow it. same reports that it was not changed. A few elements that were
 // changed would also be of low rank, and are not taken for it.
 func onlyLowRank(ctx context.Context, a, b *tensor.Tensor) (steps []Explanation, same bool, err error) {
-	s, err := newSearch(ctx, a, b, 2)
+	s, err := newSearch(ctx, a, b, nil, 2)
 	if err != nil {
 		return nil, false, err
 	}
