@@ -5,12 +5,9 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
-
-	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -230,22 +227,14 @@ func (w *weightsCheck) explain(ctx context.Context, c *model.Config, progress fu
 	for _, i := range explained {
 		total += bytes(i)
 	}
-	details := make([]string, len(explained))
-	group, groupCtx := task.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for k, i := range explained {
-		group.Go(func() (err error) {
-			if f := w.failures.At(int(w.wrong[k])); f.Overflowed == f.Differing {
-				details[k] = fmt.Sprintf("became infinite, beyond the range of %s", w.list.Dests[i].DType)
-			} else {
-				details[k], err = x.describe(groupCtx, i)
-			}
-			progress(done.Add(bytes(i)), total)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	details, err := x.describeAll(ctx, explained, func(dest int) { progress(done.Add(bytes(dest)), total) })
+	if err != nil {
 		return err
+	}
+	for k, dest := range explained {
+		if f := w.failures.At(int(w.wrong[k])); f.Overflowed == f.Differing {
+			details[k] = fmt.Sprintf("became infinite, beyond the range of %s", w.list.Dests[dest].DType)
+		}
 	}
 	for k := range w.wrong {
 		if k < len(details) && details[k] != "" {

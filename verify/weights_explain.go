@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
+	"github.com/griffin-ckpt/griffin/formats/tensor/task"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
@@ -188,16 +190,42 @@ func (x *explanations) partsOf(d *moves.Dest, filling []explain.Part, found *ten
 	return parts, nil
 }
 
-// describe says what a wrong tensor holds; "" if nothing explains it.
-func (x *explanations) describe(ctx context.Context, dest int) (string, error) {
+// describeAll describes wrong tensors. explained is called for each once it is explained, from several goroutines.
+func (x *explanations) describeAll(ctx context.Context, dests []int, explained func(dest int)) ([]string, error) {
+	found := make([]*explain.Explanation, len(dests))
+	err := eachIndex(ctx, len(dests), func(ctx context.Context, k int) (err error) {
+		found[k], err = x.explainer.Explain(ctx, x.pairs[dests[k]])
+		explained(dests[k])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	explain.Agree(found)
+	texts := make([]string, len(dests))
+	err = eachIndex(ctx, len(dests), func(ctx context.Context, k int) (err error) {
+		texts[k], err = x.describe(ctx, dests[k], found[k])
+		return err
+	})
+	return texts, err
+}
+
+// eachIndex calls f with the numbers below n, from as many goroutines as there are processors.
+func eachIndex(ctx context.Context, n int, f func(ctx context.Context, k int) error) error {
+	group, ctx := task.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for k := range n {
+		group.Go(func() error { return f(ctx, k) })
+	}
+	return group.Wait()
+}
+
+// describe says what a wrong tensor holds, of which e is the explanation; "" if nothing explains it.
+func (x *explanations) describe(ctx context.Context, dest int, e *explain.Explanation) (string, error) {
 	if p := x.pairs[dest]; p.B != nil {
 		if is, err := explain.IsRounded(ctx, p.B, p.A); is || err != nil {
 			return "the other way round: the source is this rounded to " + p.A.DType.String(), err
 		}
-	}
-	e, err := x.explainer.Explain(ctx, x.pairs[dest])
-	if err != nil {
-		return "", err
 	}
 	isOther := e != nil && (e.Kind == explain.Swapped || e.Kind == explain.CopiedFrom) // as a whole
 	if len(x.parts[dest]) > 0 && x.parts[dest][0].own && !isOther {

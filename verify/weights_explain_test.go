@@ -128,7 +128,11 @@ func TestOtherRounding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := x.describe(t.Context(), 0); got != tt.want || err != nil {
+		e, err := x.explainer.Explain(t.Context(), x.pairs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := x.describe(t.Context(), 0, e); got != tt.want || err != nil {
 			t.Errorf("%s: %q, %v", tt.name, got, err)
 		}
 	}
@@ -222,5 +226,29 @@ func TestSourceIsRoundedToFloat16(t *testing.T) {
 				t.Errorf("%s: %s: %q", name, f.Tensor, f.Detail)
 			}
 		}
+	}
+}
+
+// One factor of all tensors is one number, whatever each of them shows of it.
+func TestOneFactor(t *testing.T) {
+	m := baseOf(t, "float32, torch").made.clone()
+	for i := range m.tensors {
+		values := m.tensors[i].values()
+		for k := range values {
+			values[k] = float32(float64(values[k]) * 0.12345678912)
+		}
+		m.tensors[i].set(values)
+	}
+	v, err := m.judge(t)
+	if err != nil || v.Weights.Findings.Len() < 30 {
+		t.Fatalf("%v, %+v", err, v)
+	}
+	for _, f := range v.Weights.Findings.All() {
+		if f.Detail != "scaled by 0.12345678912" {
+			t.Errorf("%s: %s", f.Tensor, f.Detail)
+		}
+	}
+	if groups := v.GroupFindings(v.Weights.Findings); len(groups) != 3 {
+		t.Errorf("%d groups: %s", len(groups), textOf(t, v))
 	}
 }

@@ -37,7 +37,7 @@ func (d *differ) explainAll(ctx context.Context) error {
 	}
 	d.progress.start("explaining", total)
 	explainer := explain.New(all)
-	return inParallel(ctx, slices.Values(differing), func(ctx context.Context, i int32) error {
+	err := inParallel(ctx, slices.Values(differing), func(ctx context.Context, i int32) error {
 		p := d.pairs[i]
 		explanation, err := explainer.Explain(ctx, all[i])
 		if err != nil {
@@ -47,6 +47,15 @@ func (d *differ) explainAll(ctx context.Context) error {
 		d.progress.add(p.a.Bytes())
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	explanations := make([]*explain.Explanation, len(differing))
+	for k, i := range differing {
+		explanations[k] = d.pairs[i].details.explanation
+	}
+	explain.Agree(explanations)
+	return nil
 }
 
 // noteNotFinite notes NaN and infinities of tensors that are equal, which nothing else in the result shows.

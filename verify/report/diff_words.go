@@ -257,13 +257,14 @@ func otherValues(tensors int, noun string) string {
 
 // deed is what was done to tensors.
 type deed struct {
-	words string      // after one tensor
-	many  string      // after several
-	added string      // the constant, if that was done first: the sentence begins with it
-	ranks map[int]int // of the tensors
-	least int         // rank of the change, if that is what was done
-	most  int
-	n     int
+	words  string      // after one tensor
+	many   string      // after several
+	detail string      // of the first step
+	added  string      // the constant, if that was done first: the sentence begins with it
+	ranks  map[int]int // of the tensors
+	least  int         // rank of the change, if that is what was done
+	most   int
+	n      int
 
 	few, of int64 // elements that were changed, and all of the tensors, if few were; otherwise 0
 }
@@ -396,7 +397,7 @@ func countNoun(n int, noun string) string {
 
 // deedOf says what was done to the tensor of a name, without names.
 func deedOf(e *explain.Explanation, name string) *deed {
-	d := &deed{ranks: map[int]int{}}
+	d := &deed{detail: e.Detail, ranks: map[int]int{}}
 	d.least, d.most = e.Rank, e.Rank
 	if e.Kind == explain.LowRank && e.Then == nil {
 		d.words = "changed by " + e.RankWords()
@@ -420,7 +421,8 @@ func deedOf(e *explain.Explanation, name string) *deed {
 // severalDeeds are deeds of one kind that are not told apart.
 func severalDeeds(k explain.Kind, all []*deed) *deed {
 	d := &deed{many: strings.ReplaceAll(string(k), "_", " "), ranks: map[int]int{}}
-	switch k {
+	isOther := func(one *deed) bool { return one.detail != all[0].detail }
+	switch same := !slices.ContainsFunc(all, isOther); k {
 	case explain.ZeroSigns:
 		d.many = "changed in the signs of zeros"
 	case explain.Swapped:
@@ -430,9 +432,13 @@ func severalDeeds(k explain.Kind, all []*deed) *deed {
 	case explain.PermutedAxes, explain.BlockPermuted:
 		d.many = "permuted in several ways"
 	case explain.Scaled:
-		d.many = "scaled by several factors"
+		if d.many = "scaled by several factors"; same {
+			d.many = "scaled " + all[0].detail + ", then changed in several ways"
+		}
 	case explain.Added:
-		d.added, d.many = "several constants were", ""
+		if d.added, d.many = "several constants were", ""; same {
+			d.added, d.many = all[0].added, "which were then changed in several ways"
+		}
 	case explain.Sparse:
 		d.many = "changed in few elements"
 	case explain.LowRank:

@@ -82,6 +82,16 @@ func TestWhatWasDone(t *testing.T) {
 			}
 			differs(t, 0.1, &explain.Explanation{Kind: explain.Scaled, Detail: factor})
 		}),
+		"8 vectors scaled by 0.9; 4 vectors scaled by 0.9, then changed in several ways.": tensorsOf(12, "w", vector, func(i int, t *diff.TensorDiff) {
+			e := explain.Explanation{Kind: explain.Scaled, Detail: "by 0.9"}
+			if i > 7 {
+				e.Then = &explain.Explanation{Kind: explain.Rounded, Detail: fmt.Sprint("to type ", i)}
+			}
+			differs(t, 0.1, &e)
+		}),
+		"0.5 was added to 4 vectors, which were then changed in several ways.": tensorsOf(4, "w", vector, func(i int, t *diff.TensorDiff) {
+			differs(t, 0.1, &explain.Explanation{Kind: explain.Added, Detail: "0.5", Then: &explain.Explanation{Kind: explain.Rounded, Detail: fmt.Sprint("to type ", i)}})
+		}),
 		"2 tensors became bfloat16 instead of float32; 1 tensor has another shape; 1 tensor was renamed; 1 tensor is only in A; 2 tensors are only in B; config field x is 1 in A and 2 in B.": tensorsOf(7, "w", vector, func(i int, t *diff.TensorDiff) {
 			t.Status = []diff.Status{diff.DType, diff.DType, diff.Shape, diff.Equal, diff.OnlyA, diff.OnlyB, diff.OnlyB}[i]
 			if t.Renamed = i == 3; i < 2 {
@@ -174,7 +184,7 @@ func TestEveryKindIsASentence(t *testing.T) {
 		if tt.several == "" {
 			continue
 		}
-		if got, want := severalDeeds(tt.explanation.Kind, []*deed{{n: 1}, {n: 2}}).phrase(), "3 tensors "+tt.several; got != want {
+		if got, want := severalDeeds(tt.explanation.Kind, []*deed{{n: 1, detail: "by 2"}, {n: 2, detail: "by 3"}}).phrase(), "3 tensors "+tt.several; got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 	}

@@ -152,6 +152,11 @@ func (s *search) tryConstants(m *arrangement, in interval, f *numberFormat, kind
 			best = i
 		}
 	}
+	chosen := *claims[best].constant
+	if chosen.inFloat32 || !in.surelyHas(chosen.factor()) {
+		in = interval{chosen.factor(), chosen.factor()}
+	}
+	claims[best].steps[len(m.steps)].constants = &determined{in, chosen, f}
 	return s.judge(claims[best].steps, &rest[best]), nil
 }
 

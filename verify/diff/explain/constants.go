@@ -42,15 +42,9 @@ func (c *constant) explanation() Explanation {
 	if c.kind == Scaled {
 		text = "by " + text
 	}
-	if c.inFloat32 {
-		text += ", computed in float32"
-	}
 	e := Explanation{Kind: c.kind, Detail: text}
-	switch {
-	case c.kind == Scaled && c.divide:
-		e.Factor = 1 / c.value
-	case c.kind == Scaled:
-		e.Factor = c.value
+	if c.kind == Scaled {
+		e.Factor = c.factor()
 	}
 	return e
 }
@@ -176,21 +170,25 @@ func (k Kind) constantsIn(in interval, f *numberFormat, shape []int64) []constan
 			add(value, plainNumber(value))
 		}
 	}
-	add(shortestIn(in))
+	value, text := shortestIn(in)
+	longer := []constant{{kind: k, value: value, text: text}}
 	if k == Scaled {
-		all = append(all, quotientsIn(in, shape)...)
+		longer = append(longer, quotientsIn(in, shape)...)
 	}
 	if f.mantissa < 52 {
-		// Constants of float32, with which torch computes also in 16-bit types.
-		const ulp = 0x1p-23
-		value, text := shortestIn(interval{in.low - math.Abs(in.low)*ulp, in.high + math.Abs(in.high)*ulp})
-		middle := float64(float32(in.middle()))
-		for _, c := range []constant{{kind: k, value: float64(float32(value)), text: text}, {kind: k, value: middle, text: plainNumber(middle)}} {
-			all = append(all, c)
+		for _, c := range float32sIn(in) {
+			c.kind = k
+			to := &longer
+			if len(c.text) < len(text) { // 0.9, of which float32 has only a neighbour
+				to = &all
+			}
+			*to = append(*to, c)
 			c.inFloat32 = f.mantissa < 23
-			all = append(all, c)
+			*to = append(*to, c)
 		}
-	} else {
+	}
+	all = append(all, longer...)
+	if f.mantissa == 52 {
 		for x, n := in.low, 0; n < 12 && x <= in.high; x, n = math.Nextafter(x, math.Inf(1)), n+1 {
 			add(x, plainNumber(x))
 		}
@@ -203,6 +201,15 @@ func (k Kind) constantsIn(in interval, f *numberFormat, shape []int64) []constan
 		seen[c] = true
 		return twice
 	})
+}
+
+// float32sIn returns constants of float32, with which torch computes also in 16-bit types: that of the shortest number in an interval or near it,
+// and that of its middle.
+func float32sIn(in interval) []constant {
+	const ulp = 0x1p-23
+	near, text := shortestIn(interval{in.low - math.Abs(in.low)*ulp, in.high + math.Abs(in.high)*ulp})
+	middle := float32(in.middle())
+	return []constant{{value: float64(float32(near)), text: text}, {value: float64(middle), text: strconv.FormatFloat(float64(middle), 'g', -1, 32)}}
 }
 
 // quotientsIn lists factors that are quotients of integers, or roots of the sizes of the tensor.

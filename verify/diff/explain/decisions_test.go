@@ -331,7 +331,7 @@ func TestMeantConstants(t *testing.T) {
 		{interval{0x1p-20, 0x1.8p-20}, tensor.F32, nil, "9.5367431640625e-07; 1e-06; ", ""},
 		{interval{0, 0.6}, tensor.F32, nil, "0; ", "/"},
 		{interval{0.2, 0.21}, tensor.F32, nil, "0.2; ÷ 1/5; ", ""},
-		{interval{0.69999995, 0.69999999}, tensor.BF16, nil, "0.69999995; 0.7; 0.7 in float32; ", ""},
+		{interval{0.69999995, 0.69999999}, tensor.BF16, nil, "0.7; 0.7 in float32; 0.69999995; ", ""},
 		{interval{-0.334, -0.333}, tensor.F32, []int64{9}, "-0.333; -1/3; ÷ -1/3; ", ""},
 		{interval{22.6, 22.7}, tensor.F32, []int64{512}, "22.6; 22.627416997969522, sqrt(512); ", ""},
 		{interval{-22.7, -22.6}, tensor.F32, []int64{512}, "-22.6; -22.627416997969522, sqrt(512); ", ""},

@@ -20,6 +20,8 @@ type Explanation struct {
 	Rank     int       `json:"rank,omitempty"`     // of LowRank; the largest of Ranks
 	Ranks    []int     `json:"ranks,omitempty"`    // of LowRank, if the tensor stacks matrices along axis 0: that of each, 0 where nothing changed
 	Energy   Number    `json:"energy,omitempty"`   // of LowRank: the share of ‖b - a‖² that a matrix of this rank holds
+
+	constants *determined // of Scaled and Added; nil if not known
 }
 
 // Changed is one element of a sparse difference.
