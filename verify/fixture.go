@@ -77,7 +77,7 @@ func (c *computation) compareDigests(ctx context.Context) error {
 	of := []*runtime.Model{c.converted, c.source}
 	of = slices.DeleteFunc(of, func(m *runtime.Model) bool { return m == nil || m.Found.Layout.String() != layout })
 	if len(of) == 0 && !last.OK {
-		c.run.verdict.Notes = append(c.run.verdict.Notes, fmt.Sprintf("the fixture need not be of these weights: it records their digest in the %s layout, which nothing that was given has", layout))
+		c.run.verdict.Notes = append(c.run.verdict.Notes, fmt.Sprintf("the fixture may be of other weights: it records a digest of weights in the %s layout, and only those of a checkpoint in that layout can be compared with it", layout))
 	}
 	equal := c.run.proven() && c.run.verdict.Weights.Rounded == 0
 	otherConfig := !equal && sameWeights(c.run.verdict)

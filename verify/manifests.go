@@ -84,7 +84,7 @@ func checkRecord(r *run, summary *configSummary, right bool) error {
 		return err
 	}
 	if summary.addDifferences(c, name, " is not of this conversion"); len(c.Differences) == 0 {
-		summary.add(name+" agrees with "+c.Compared(), false)
+		summary.add(name+" "+c.Agreement(), false)
 	}
 	return nil
 }

@@ -40,17 +40,17 @@ func TestRecordedDigestsAreCompared(t *testing.T) {
 		other    string
 		details  string
 	}{
-		{"equal", "a1 b2 c3", false, "", "the digests of 3 tensors", "", ""},
-		{"what is not recorded", "a1 d4 e5", false, "", "the digests of 1 tensor", "", ""},
-		{"one other", "a1 b9 c3", false, "", "the digests of 3 tensors", "other digests of 1 tensor of b", ""},
-		{"two others", "c9 a1 b9", false, "", "the digests of 3 tensors", "other digests of 2 tensors of c", ""},
-		{"a finding", "a1 b9 c3", false, "b=x", "the digests of 2 of 3 tensors (see weights)", "", "changed or damaged after it was written: c records another digest"},
-		{"a finding of the other side", "a1 b9 c3", false, "x=b", "the digests of 3 tensors", "other digests of 1 tensor of b", ""},
-		{"a finding of the source", "a1 b9 c3", true, "x=b", "the digests of 2 of 3 tensors (see weights)", "", "changed or damaged after it was written: c records another digest"},
-		{"a finding of one of two sources", "a1 b9 c3", true, "x=e+b", "the digests of 2 of 3 tensors (see weights)", "", "changed or damaged after it was written: c records another digest"},
-		{"a finding of the converted side", "a1 b9 c3", true, "b=x", "the digests of 3 tensors", "other digests of 1 tensor of b", ""},
-		{"a finding of what is right", "a1 b2 c3", false, "b=x", "the digests of 3 tensors", "", ""},
-		{"findings in another order", "a9 b9 c9", false, "c=x a=x b=x", "the digests of 0 of 3 tensors (see weights)", "", "changed or damaged after it was written: c records another digest"},
+		{"equal", "a1 b2 c3", false, "", "agrees with the digests of 3 tensors", "", ""},
+		{"what is not recorded", "a1 d4 e5", false, "", "agrees with the digests of 1 tensor", "", ""},
+		{"one other", "a1 b9 c3", false, "", "agrees with the digests of 3 tensors", "other digests of 1 tensor of b", ""},
+		{"two others", "c9 a1 b9", false, "", "agrees with the digests of 3 tensors", "other digests of 2 tensors of c", ""},
+		{"a finding", "a1 b9 c3", false, "b=x", "agrees with the digests of 2 of 3 tensors (see weights)", "", "changed or damaged after it was written: c records another digest"},
+		{"a finding of the other side", "a1 b9 c3", false, "x=b", "agrees with the digests of 3 tensors", "other digests of 1 tensor of b", ""},
+		{"a finding of the source", "a1 b9 c3", true, "x=b", "agrees with the digests of 2 of 3 tensors (see weights)", "", "changed or damaged after it was written: c records another digest"},
+		{"a finding of one of two sources", "a1 b9 c3", true, "x=e+b", "agrees with the digests of 2 of 3 tensors (see weights)", "", "changed or damaged after it was written: c records another digest"},
+		{"a finding of the converted side", "a1 b9 c3", true, "b=x", "agrees with the digests of 3 tensors", "other digests of 1 tensor of b", ""},
+		{"a finding of what is right", "a1 b2 c3", false, "b=x", "agrees with the digests of 3 tensors", "", ""},
+		{"findings in another order", "a9 b9 c9", false, "c=x a=x b=x", "agrees with the digests of 0 of 3 tensors (see weights)", "", "changed or damaged after it was written: c records another digest"},
 	} {
 		w := &WeightsSection{details: map[int]string{}}
 		var found strictjson.List[TensorDigest]
@@ -78,8 +78,8 @@ func TestRecordedDigestsAreCompared(t *testing.T) {
 			other = f.Got + " of " + name
 		}
 		said := map[bool][]string{true: {"c disagrees: tensors"}}[tt.other != ""]
-		if c.Compared() != tt.compared || other != tt.other || w.details[0] != tt.details || !slices.Equal(summary.parts, said) || summary.section.OK != (tt.other == "") {
-			t.Errorf("%s: %s; %q; %q; %q", tt.name, c.Compared(), other, w.details[0], summary.parts)
+		if c.Agreement() != tt.compared || other != tt.other || w.details[0] != tt.details || !slices.Equal(summary.parts, said) || summary.section.OK != (tt.other == "") {
+			t.Errorf("%s: %s; %q; %q; %q", tt.name, c.Agreement(), other, w.details[0], summary.parts)
 		}
 	}
 }

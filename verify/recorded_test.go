@@ -260,7 +260,7 @@ func TestOtherWeightsOfPair(t *testing.T) {
 		note      string
 	}{
 		{converted, logits.OtherWeights, "note: logits: the fixture was recorded from other weights: it has the digest huggingface blake3:"},
-		{"", "", "note: the fixture need not be of these weights: it records their digest in the huggingface layout, which nothing that was given has\n"},
+		{"", "", "note: the fixture may be of other weights: it records a digest of weights in the huggingface layout, and only those of a checkpoint in that layout can be compared with it\n"},
 	} {
 		verify := func() (*Verdict, error) {
 			return verifyAlone(t, b.source, Options{Golden: recording, Settings: b.settings})

@@ -45,8 +45,15 @@ func (c *Check) IsOther() bool {
 	return slices.ContainsFunc(c.Differences, func(d Difference) bool { return d.Field == tensorsField || d.Field == layoutField })
 }
 
-// Compared says what was compared.
-func (c *Check) Compared() string {
+// Agreement says with what conversion.json agrees, without its name.
+func (c *Check) Agreement() string {
+	const none = "has no digests of tensors with these names"
+	switch compared := c.digests+c.explained > 0; {
+	case !compared && c.settings:
+		return "agrees with the settings, and " + none
+	case !compared:
+		return none
+	}
 	what := "the digests of " + text.Count(c.digests, "tensor")
 	if c.explained > 0 {
 		what = fmt.Sprintf("the digests of %d of %s (see weights)", c.digests, text.Count(c.digests+c.explained, "tensor"))
@@ -54,7 +61,7 @@ func (c *Check) Compared() string {
 	if c.settings {
 		what = "the settings and " + what
 	}
-	return what
+	return "agrees with " + what
 }
 
 func (c *Check) add(field string, want, got any, detail string) {

@@ -78,7 +78,7 @@ func TestRecordedSettingsAreCompared(t *testing.T) {
 		p := &convert.Plan{SettingsKnown: tt.known}
 		p.Config.BlockTypes, p.Config.AttentionWindow, p.Config.LogitsSoftCap, p.Config.EmbeddingScale = tt.blocks, 8, 30, true
 		c.CompareSettings(p)
-		isCompared := strings.HasPrefix(c.Compared(), "the settings and ")
+		isCompared := strings.HasPrefix(c.Agreement(), "agrees with the settings")
 		if got := textsOf(c.Differences); got != tt.findings || !slices.Equal(c.Doubted, tt.doubted) || isCompared != tt.compared {
 			t.Errorf("%s: %q, doubted %q, compared %t", tt.name, got, c.Doubted, isCompared)
 		}
@@ -209,10 +209,10 @@ func TestDigests(t *testing.T) {
 	sum := func(c string) digest.Sum { return digest.Sum{BLAKE3: strings.Repeat(c, 64)} }
 	recorded := cases.Record(t, manifest.Tensor{Name: "a", Sum: sum("1")}, manifest.Tensor{Name: "b", Sum: sum("2")}, manifest.Tensor{Name: "c", Sum: sum("3")}, manifest.Tensor{Name: "d"})
 	for _, tt := range []struct{ found, explained, asked, compared, differs string }{
-		{"a1 b2 c3 d4 e5", "", "", "the digests of 3 tensors", ""},
-		{"a1 b9 c3", "", "b", "the digests of 3 tensors", "tensors: other digests of 1 tensor, not the checkpoint's"},
-		{"c9 b9 a1", "b", "c b", "the digests of 2 of 3 tensors (see weights)", "tensors: other digests of 1 tensor, not the checkpoint's"},
-		{"a9", "a", "a", "the digests of 0 of 1 tensor (see weights)", ""},
+		{"a1 b2 c3 d4 e5", "", "", "agrees with the digests of 3 tensors", ""},
+		{"a1 b9 c3", "", "b", "agrees with the digests of 3 tensors", "tensors: other digests of 1 tensor, not the checkpoint's"},
+		{"c9 b9 a1", "b", "c b", "agrees with the digests of 2 of 3 tensors (see weights)", "tensors: other digests of 1 tensor, not the checkpoint's"},
+		{"a9", "a", "a", "agrees with the digests of 0 of 1 tensor (see weights)", ""},
 	} {
 		c, found := &recordcheck.Check{Record: recorded}, strings.Fields(tt.found)
 		var names, asked []string
@@ -223,8 +223,8 @@ func TestDigests(t *testing.T) {
 			asked = append(asked, names[i])
 			return strings.Contains(tt.explained, names[i])
 		})
-		if got := textsOf(c.Differences); err != nil || strings.Join(asked, " ") != tt.asked || c.Compared() != tt.compared || got != tt.differs {
-			t.Errorf("%s: %v, asked of %q, %s, %q", tt.found, err, asked, c.Compared(), got)
+		if got := textsOf(c.Differences); err != nil || strings.Join(asked, " ") != tt.asked || c.Agreement() != tt.compared || got != tt.differs {
+			t.Errorf("%s: %v, asked of %q, %s, %q", tt.found, err, asked, c.Agreement(), got)
 		}
 	}
 }
@@ -241,8 +241,8 @@ func TestRemovedPrefix(t *testing.T) {
 	for removed, want := range map[string]int{"": 0, "model.": 1} {
 		c := &recordcheck.Check{Record: cases.Record(t, manifest.Tensor{Name: "model.a", Sum: sum}), Removed: removed}
 		err := c.CompareDigests([]string{"a"}, func(int) digest.Sum { return sum }, nil)
-		if what := []string{"the digests of 0 tensors", "the digests of 1 tensor"}[want]; err != nil || c.Compared() != what {
-			t.Errorf("%q is removed: %s were compared, %v", removed, c.Compared(), err)
+		if what := []string{"has no digests of tensors with these names", "agrees with the digests of 1 tensor"}[want]; err != nil || c.Agreement() != what {
+			t.Errorf("%q is removed: %s were compared, %v", removed, c.Agreement(), err)
 		}
 		if err := c.CompareTensors(p, nil, converted); err != nil || len(c.Wrong()) != 1-want {
 			t.Errorf("%q is removed: %v, %v", removed, c.Wrong(), err)
