@@ -304,7 +304,7 @@ func onlyGivenWindow(r *run) []string {
 	if r.plan == nil || r.plan.Layout != model.HuggingFace || r.record.Record != nil && r.record.Settings != nil {
 		return nil
 	}
-	if _, err := r.sourceModel.StatedConfig(); err != nil || r.given.AttentionWindow == nil && r.given.Preset == "" {
+	if r.given.AttentionWindow == nil && r.given.Preset == "" {
 		return nil
 	}
 	given := r.plan.Config.AttentionWindow
