@@ -44,7 +44,8 @@ func (r *run) checkWeights(ctx context.Context, head headState) (*WeightsSection
 		total += (&tensor.Tensor{DType: d.DType, Shape: d.Shape}).Bytes()
 	}
 	digests := r.digestAlgorithms()
-	proved, err := proof.Prove(ctx, l, r.converted, proof.Options{Sources: digests, Dests: digests, AllowOverflow: r.recordsOverflow(), Progress: func(done int64) { r.progress("comparing weights", done, total) }})
+	recorded := r.record.Record != nil && r.record.Overflowed > 0 // the conversion was allowed to
+	proved, err := proof.Prove(ctx, l, r.converted, proof.Options{Sources: digests, Dests: digests, AllowOverflow: recorded, Progress: func(done int64) { r.progress("comparing weights", done, total) }})
 	if err != nil {
 		return nil, err
 	}
@@ -153,9 +154,6 @@ const (
 	right   = -1
 	skipped = -2 // not compared, because of its structure
 )
-
-// recordsOverflow reports whether the conversion.json of the converted checkpoint records that elements became infinite, as was allowed.
-func (r *run) recordsOverflow() bool { return r.record.Record != nil && r.record.Overflowed > 0 }
 
 // addFindings makes findings of the failures of a proof.
 func (w *weightsCheck) addFindings() {
