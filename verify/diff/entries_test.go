@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
 // Entries that matter as much stay in their order.
@@ -98,5 +99,26 @@ func TestOrderOfNames(t *testing.T) {
 				t.Errorf("%s, raw %t: %s, want %s", format, raw, got, want)
 			}
 		}
+	}
+}
+
+// Tensors to which one kind of change was done stay in their order, however far each of them is apart; others are sorted by that.
+func TestSortEntriesByKind(t *testing.T) {
+	entry := func(name string, distance float64, e *explain.Explanation) TensorDiff {
+		return TensorDiff{Name: name, Status: Differs, Metrics: &Metrics{RelativeL2: Number(distance)}, Explanation: e}
+	}
+	copied := func(with string) *explain.Explanation {
+		return &explain.Explanation{Kind: explain.CopiedFrom, With: with}
+	}
+	quantized := &explain.Explanation{Kind: explain.Quantized}
+	entries := []TensorDiff{entry("a", 0.1, copied("b")), entry("b", 0.5, nil), entry("c", 0.9, copied("d")), entry("d", 2, nil), entry("e", 0.4, copied("a")),
+		entry("f", 0.2, quantized), entry("g", 0.3, quantized), entry("h", 0.7, &explain.Explanation{Kind: explain.Scaled})}
+	sortEntries(entries)
+	got := ""
+	for _, e := range entries {
+		got += e.Name
+	}
+	if got != "dacehbgf" {
+		t.Error(got)
 	}
 }

@@ -135,15 +135,40 @@ func (d *differ) finish() {
 
 func isSafetensors(c *tensor.Checkpoint) bool { return strings.HasPrefix(c.Format, "safetensors") }
 
-// sortEntries sorts entries by what matters most, in place, those that matter as much in their order.
+// sortEntries sorts entries by what matters most, in place, those that matter as much in their order. Tensors to which the same kind of change was
+// done stay together in their order, and matter as much as the farthest of them, unless the kind leaves open how far a tensor is changed.
 func sortEntries(entries []TensorDiff) {
+	type class struct {
+		rank int
+		kind explain.Kind // "" for those that are sorted by their own distance
+	}
+	open := []explain.Kind{explain.Sparse, explain.LowRank, explain.Quantized}
+	classOf := func(t *TensorDiff) class {
+		if t.Explained() && !slices.Contains(open, t.Explanation.Kind) {
+			return class{t.rank(), t.Explanation.Kind}
+		}
+		return class{rank: t.rank()}
+	}
+	farthest := map[class]float64{}
+	for i := range entries {
+		c := classOf(&entries[i])
+		farthest[c] = max(farthest[c], entries[i].Distance())
+	}
 	order := make([]int32, len(entries)) // the indexes of entries in the order to be
 	for i := range order {
 		order[i] = int32(i)
 	}
 	slices.SortFunc(order, func(i, j int32) int {
 		a, b := &entries[i], &entries[j]
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(b.Distance(), a.Distance()), cmp.Compare(i, j))
+		c, d := classOf(a), classOf(b)
+		x, y := a.Distance(), b.Distance()
+		if c.kind != "" {
+			x = farthest[c]
+		}
+		if d.kind != "" {
+			y = farthest[d]
+		}
+		return cmp.Or(cmp.Compare(c.rank, d.rank), cmp.Compare(y, x), cmp.Compare(c.kind, d.kind), cmp.Compare(i, j))
 	})
 	const done = -1
 	for start := range order {
