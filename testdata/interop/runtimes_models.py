@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 
@@ -134,6 +135,23 @@ def torch_file(model):
     return model
 
 
+# Names of tensors that programs write which wrap the model or a part of it, and others, by the name of the model.
+RENAMED = {
+    "compiled": lambda name: "_orig_mod." + name,
+    "distributed": lambda name: "module." + name,
+    "sharded-layers": lambda name: re.sub(r"^(model\.layers\.\d+\.)", r"\1_fsdp_wrapped_module.", name),
+    "base-model": lambda name: name.removeprefix("model."),
+    "root-twice": lambda name: "model." + name,
+}
+
+
+def renamed(model, rename):
+    def change(weights):
+        for name in list(weights):
+            weights[rename(name)] = weights.pop(name)
+    return weights_edited(model, change)
+
+
 # Fields of config.json that have to agree with the shapes of the weights: griffin refuses a file without one, unless its default does.
 SIZES = ["hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "vocab_size"]
 
@@ -184,6 +202,8 @@ def make(root, seed, length):
     yield weights_edited(fresh("by-head"), lambda w: w.update({"lm_head.weight": w.pop("model.embed_tokens.weight")}))
     yield weights_edited(fresh("extra-tensor"), lambda w: w.update({"score.weight": np.ones((1, 64), np.float32)}))
     yield torch_file(fresh("torch-file"))
+    for name, rename in RENAMED.items():
+        yield renamed(fresh(name), rename)
     no_scale = fresh("no-scale", config=dict(BASE, embeddings_scale_by_sqrt_dim=False))
     no_scale.tolerance["mlx-lm"] = 2e-2  # small embeddings, to which its epsilon is large
     yield no_scale
