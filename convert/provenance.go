@@ -60,7 +60,7 @@ func newProvenance(p *outline, record *manifest.Record, path string) (v *provena
 		return nil, "", err
 	}
 	if !known {
-		return nil, fmt.Sprintf("%s is not used: it records no tensors with the names of the checkpoint's", manifest.Name), nil
+		return nil, fmt.Sprintf("%s is not used: it names none of the checkpoint's tensors", manifest.Name), nil
 	}
 	return v, "", nil
 }
