@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/internal/system"
@@ -168,21 +167,29 @@ func (s *Stage) checkDestination() error {
 	default:
 		return &OutputError{Path: s.dst, Reason: OutputIsSpecial}
 	}
-	entries, err := os.ReadDir(s.dst)
-	s.empty = err == nil && len(entries) == 0
+	if info.IsDir() {
+		entries, err := system.ReadDir(s.dst)
+		if err != nil {
+			return err
+		}
+		s.empty = len(entries) == 0
+	}
 	if !s.replace && !s.empty {
 		return &fs.PathError{Op: "create", Path: s.dst, Err: fs.ErrExist}
 	}
 	if err := checkMount(s.dst); err != nil {
 		return err
 	}
-	for _, find := range []func() (string, error){os.Getwd, os.UserHomeDir} {
-		used, err := find()
+	for _, used := range []struct {
+		what string
+		find func() (string, error)
+	}{{"the current directory", os.Getwd}, {"the home directory", os.UserHomeDir}} {
+		path, err := used.find()
 		if err != nil {
 			continue
 		}
-		if inside, err := storage.Within(used, s.dst); err == nil && inside {
-			return &fs.PathError{Op: "replace", Path: s.dst, Err: fmt.Errorf("%s is in it", used)}
+		if inside, err := storage.Within(path, s.dst); err == nil && inside {
+			return &fs.PathError{Op: "replace", Path: s.dst, Err: fmt.Errorf("%s cannot be replaced, nor what it is in", used.what)}
 		}
 	}
 	return nil
@@ -234,7 +241,7 @@ var exchangeNames = exchange
 // none.
 func (s *Stage) swapIn() (old string, err error) {
 	err = renameNew(s.Dir, s.dst)
-	if errors.Is(err, fs.ErrExist) && s.empty && !s.replace && syscall.Rmdir(s.dst) == nil { // fails if something was put into it
+	if errors.Is(err, fs.ErrExist) && s.empty && !s.replace && system.RemoveDir(s.dst) == nil {
 		err = renameNew(s.Dir, s.dst)
 	}
 	if !errors.Is(err, fs.ErrExist) || !s.replace {

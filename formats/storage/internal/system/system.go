@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"sync/atomic"
+	"syscall"
 )
 
 // Op is a kind of operation.
@@ -110,6 +111,11 @@ func Rename(from, to string) error {
 
 // Remove is os.Remove.
 func Remove(path string) error { return Do(OpRemove, path, func() error { return os.Remove(path) }) }
+
+// RemoveDir removes an empty directory, and nothing else, whatever was put in its place meanwhile.
+func RemoveDir(path string) error {
+	return Do(OpRemove, path, func() error { return syscall.Rmdir(path) })
+}
 
 // RemoveAll is os.RemoveAll.
 func RemoveAll(path string) error {
