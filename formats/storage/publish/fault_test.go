@@ -73,6 +73,11 @@ func TestEveryOperationFails(t *testing.T) {
 		{"directory", nil, func(dst string) error { return directory(dst, false) }, "model/file", nil},
 		{"directory below new ones", nil, func(dst string) error { return directory(filepath.Join(dst, "a", "b"), false) }, "model/a/b/file", nil},
 		{"directory is replaced", func(t *testing.T, dst string) { old(t, filepath.Join(dst, "file")) }, func(dst string) error { return directory(dst, true) }, "model/file", stat},
+		{"empty directory is replaced", func(t *testing.T, dst string) {
+			if err := os.Mkdir(dst, 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}, func(dst string) error { return directory(dst, false) }, "model/file", stat},
 		{"file", nil, func(dst string) error { return pairOf(dst, false) }, "model", nil},
 		{"file is replaced", func(t *testing.T, dst string) { old(t, dst); old(t, dst+".json") }, func(dst string) error { return pairOf(dst, true) }, "model", nil},
 		{"small file", nil, func(dst string) error { return ReplaceWith(dst, []byte("new")) }, "model", append(stat, "readlink")},
