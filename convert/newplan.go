@@ -12,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
@@ -300,7 +301,7 @@ func (p *planner) noteAdapter() {
 			d.Rule += mark
 		}
 	}
-	note := fmt.Sprintf("merged the adapter %s, which changes %s", tensor.QuoteName(m.Adapter.Path), text.Count(m.AdapterChanges, "parameter"))
+	note := fmt.Sprintf("merged the adapter %s, which changes %s", tensor.QuoteName(storage.BaseName(m.Adapter.Path)), text.Count(m.AdapterChanges, "parameter"))
 	if m.HeadSplit() && p.Config.SeparateHead {
 		note += "; embedding and output head are no longer one, as PEFT runs the adapter, though not as it merges it"
 	}

@@ -203,7 +203,7 @@ func (c *computation) skipConverted(err error) error {
 	if c.fixture != nil {
 		why := "it cannot be run, because of what is wrong with it"
 		if c.run.tiesOther {
-			why = err.Error()
+			why = withoutDirectory(err)
 		}
 		c.run.verdict.Notes = append(c.run.verdict.Notes, "the logits of the converted checkpoint were not compared: "+why)
 	}

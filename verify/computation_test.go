@@ -112,7 +112,7 @@ func TestLogitsOfOtherModels(t *testing.T) {
 	if strings.Contains(out.String(), "logits: 1 failure") {
 		t.Errorf("what wrong weights do is listed as another failure:\n%s", out.String())
 	}
-	if f := v.Logits[1].Faults; len(f) != 1 || !strings.Contains(f[0].Cause, b.source) {
+	if f := v.Logits[1].Faults; len(f) != 1 || !strings.Contains(f[0].Cause, ", which "+filepath.Base(b.source)+" has as it was recorded") {
 		t.Errorf("the source does not explain the fault: %s", v.Logits[1].Summary)
 	}
 

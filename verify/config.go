@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
@@ -35,7 +35,7 @@ func checkConfig(converted *tensor.Checkpoint, found *model.Model, isWhole bool,
 	fields, err := hfconfig.Fields(converted.Source, converted.Beside(hfconfig.Name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && single:
-		return &Section{OK: true, Skipped: true, noConfig: true, Summary: "not checked: there is no config.json beside " + filepath.Base(converted.Path)}, nil
+		return &Section{OK: true, Skipped: true, noConfig: true, Summary: "not checked: there is no config.json beside " + storage.BaseName(converted.Path)}, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return &Section{Summary: "there is no config.json", Findings: strictjson.Items(Finding{Kind: WrongField, Field: hfconfig.Name, Want: aFile, Got: "none",
 			Detail: "transformers cannot load the directory"})}, nil

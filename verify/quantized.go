@@ -11,6 +11,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/moves"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/task"
@@ -48,7 +49,7 @@ func (r *run) dequantize() (err error) {
 	q, err := quantized.Open(r.source)
 	if q != nil {
 		r.source, r.verdict.dequantized = q.Checkpoint, true
-		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s is a quantised copy, run dequantised: %s", q.Checkpoint.Path, q))
+		r.verdict.Notes = append(r.verdict.Notes, fmt.Sprintf("%s is a quantised copy, run dequantised: %s", storage.BaseName(q.Checkpoint.Path), q))
 		r.verdict.Notes = append(r.verdict.Notes, q.Notes...)
 	}
 	return err

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -456,3 +457,14 @@ func (t *textWriter) Write(p []byte) (int, error) {
 }
 
 func (t *textWriter) printf(format string, args ...any) { fmt.Fprintf(t, format, args...) }
+
+// withoutDirectory returns the message of an error with the base name of the checkpoint's path: verdicts are published.
+func withoutDirectory(err error) string {
+	bad, ok := errors.AsType[*tensor.FormatError](err)
+	if !ok || bad.File == "" {
+		return err.Error()
+	}
+	named := *bad
+	named.File = storage.BaseName(bad.File)
+	return named.Error()
+}

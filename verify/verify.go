@@ -207,7 +207,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 		return nil
 	}
 	if notFound != nil {
-		v.Notes = append(v.Notes, "no model was found in the converted checkpoint: "+notFound.Error())
+		v.Notes = append(v.Notes, "no model was found in the converted checkpoint: "+withoutDirectory(notFound))
 	}
 	return planConversion(r)
 }

@@ -142,8 +142,18 @@ func inputPaths(c *cli.Context) []string {
 	return all
 }
 
-// commandLine returns the command line, for reports.
-func commandLine() []string { return append([]string{"griffin"}, os.Args[1:]...) }
+// commandLine returns the command line, for pages and cards: without the queries of addresses, which may hold credentials.
+func commandLine() []string {
+	line := []string{"griffin"}
+	for _, arg := range os.Args[1:] {
+		if flag, value, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(flag, "-") {
+			line = append(line, flag+"="+storage.WithoutQuery(value))
+		} else {
+			line = append(line, storage.WithoutQuery(arg))
+		}
+	}
+	return line
+}
 
 // weightsDigest returns the digest of the weights of a checkpoint, for a page. known has digests of its tensors, or is nil.
 func weightsDigest(c *cli.Context, of *tensor.Checkpoint, model string, known map[string]digest.Sum) (string, error) {

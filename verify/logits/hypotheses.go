@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -193,7 +194,7 @@ func (l *localiser) otherWeights(f *Fault) []hypothesis {
 	if l.other == nil || !sameSizes(&l.other.Config, &l.in.model.Config) {
 		return nil
 	}
-	other := l.other.Found.Weights()
+	other, checkpoint := l.other.Found.Weights(), storage.BaseName(l.other.Checkpoint.Path)
 	var all []hypothesis
 	for _, x := range []struct {
 		half  Half
@@ -202,9 +203,9 @@ func (l *localiser) otherWeights(f *Fault) []hypothesis {
 		together := map[string]edit{}
 		for _, name := range x.names {
 			together[name] = fromWeights(other, f.Block, name)
-			all = append(all, editing(fmt.Sprintf("%s, which %s has as it was recorded", name, l.other.Checkpoint.Path), f.Block, x.half, map[string]edit{name: together[name]}))
+			all = append(all, editing(fmt.Sprintf("%s, which %s has as it was recorded", name, checkpoint), f.Block, x.half, map[string]edit{name: together[name]}))
 		}
-		all = append(all, editing(fmt.Sprintf("the tensors, which %s has as they were recorded", l.other.Checkpoint.Path), f.Block, x.half, together))
+		all = append(all, editing(fmt.Sprintf("the tensors, which %s has as they were recorded", checkpoint), f.Block, x.half, together))
 	}
 	return all
 }

@@ -367,7 +367,7 @@ func TestLocaliseByOtherCheckpoint(t *testing.T) {
 			t.Fatalf("%s: %d faults: %s", tt.tensor, len(r.Faults), r.Summary)
 		}
 		got := r.Faults[0]
-		if got.Block != tt.block || got.Half != tt.half || !slices.Equal(got.Tensors, []string{tt.tensor}) || !strings.Contains(got.Cause, source.Checkpoint.Path) {
+		if got.Block != tt.block || got.Half != tt.half || !slices.Equal(got.Tensors, []string{tt.tensor}) || !strings.Contains(got.Cause, ", which "+filepath.Base(source.Checkpoint.Path)+" has as it was recorded") {
 			t.Errorf("%s: %+v", tt.tensor, got)
 		}
 	}

@@ -2,9 +2,9 @@ package report
 
 import (
 	"io"
-	"path/filepath"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify"
@@ -75,9 +75,9 @@ func NewCard(v *verify.Verdict, command []string) *Card {
 	for _, arg := range command {
 		flag, value, ok := strings.Cut(arg, "=")
 		if ok && strings.HasPrefix(flag, "-") {
-			arg = flag + "=" + baseName(value)
+			arg = flag + "=" + argument(value)
 		} else {
-			arg = baseName(arg)
+			arg = argument(arg)
 		}
 		c.Command = append(c.Command, arg)
 	}
@@ -107,12 +107,22 @@ func withBaseName(f *verify.CheckpointFacts) *verify.CheckpointFacts {
 	return &named
 }
 
-// baseName returns the last element of a path. Addresses are returned as they are.
+// baseName returns the last element of a path, also if the path is ".", or of the address of a local file. Other addresses are
+// returned as they are.
 func baseName(path string) string {
-	if path == "" || strings.Contains(path, "://") {
+	local, err := storage.LocalDestination(path)
+	if _, isAddress := storage.Scheme(local); err != nil || isAddress || local == "" {
 		return path
 	}
-	return filepath.Base(path)
+	return storage.BaseName(local)
+}
+
+// argument returns an argument of the command line as the card shows it: as baseName does, but "." and ".." as they are.
+func argument(given string) string {
+	if given == "." || given == ".." {
+		return given
+	}
+	return baseName(given)
 }
 
 // WriteCard writes the card of a verdict that has Facts, as JSON.

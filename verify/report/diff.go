@@ -5,10 +5,10 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
@@ -83,7 +83,7 @@ func (g *diffPage) document(o Origin) *page.Document {
 	if counts != "" {
 		d.Points = append(d.Points, page.Link{Text: counts})
 	}
-	d.Title = fmt.Sprintf("diff: %s and %s", text.Printable(filepath.Base(r.A.Path)), text.Printable(filepath.Base(r.B.Path)))
+	d.Title = fmt.Sprintf("diff: %s and %s", text.Printable(storage.BaseName(r.A.Path)), text.Printable(storage.BaseName(r.B.Path)))
 	for i, s := range []*diff.Side{&r.A, &r.B} {
 		d.Subjects = append(d.Subjects, sideSubject([]string{"A", "B"}[i], s))
 	}

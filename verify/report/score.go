@@ -4,11 +4,11 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
@@ -78,9 +78,9 @@ type scorePage struct {
 // document returns what the page shows around its body.
 func (g *scorePage) document(o Origin) *page.Document {
 	s := g.Score
-	d := &page.Document{Kind: "Perplexity", Tone: page.Plain, Title: "perplexity: " + text.Printable(filepath.Base(s.Models[0].Path)), Command: o.Command, Version: s.Griffin, Time: o.Time}
+	d := &page.Document{Kind: "Perplexity", Tone: page.Plain, Title: "perplexity: " + text.Printable(storage.BaseName(s.Models[0].Path)), Command: o.Command, Version: s.Griffin, Time: o.Time}
 	if len(s.Models) > 1 {
-		d.Title += " and " + text.Printable(filepath.Base(s.Models[1].Path))
+		d.Title += " and " + text.Printable(storage.BaseName(s.Models[1].Path))
 	}
 	d.Answer = "Perplexity " + PerplexityText(s.Perplexity(0))
 	d.Lead = fmt.Sprintf("%s in %s, %s predicted.", text.Count(s.Tokens, "token"), text.Count(s.Rows, "row"), text.Grouped(int64(s.Predicted)))

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"path/filepath"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
@@ -91,7 +91,7 @@ func (g *statsPage) document(o Origin) *page.Document {
 	for _, t := range v.Tensors {
 		values += t.Values
 	}
-	d := &page.Document{Kind: "Values of a checkpoint", Title: "inspect: " + text.Printable(filepath.Base(v.Path)), Answer: "All values are finite", Tone: page.Good,
+	d := &page.Document{Kind: "Values of a checkpoint", Title: "inspect: " + text.Printable(storage.BaseName(v.Path)), Answer: "All values are finite", Tone: page.Good,
 		Lead: fmt.Sprintf("%s in %s.", text.Count(values, "value"), text.Count(len(v.Tensors), "tensor")), Command: o.Command, Version: v.Griffin, Time: o.Time}
 	if g.Broken > 0 {
 		d.Answer, d.Tone = text.Agree(g.Broken, "tensor", "has", "have")+" NaN or infinities", page.Wrong

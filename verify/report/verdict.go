@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"html/template"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify"
@@ -95,7 +95,7 @@ func (g *verdictPage) document(o Origin) *page.Document {
 	if v.Facts.Converted != nil {
 		verified, role = v.Facts.Converted, "Source"
 	}
-	d.Title = "verify: " + answer + ": " + text.Printable(filepath.Base(verified.Path))
+	d.Title = "verify: " + answer + ": " + text.Printable(storage.BaseName(verified.Path))
 	for _, f := range []*verify.CheckpointFacts{v.Facts.Source, v.Facts.Converted} {
 		if f != nil {
 			d.Subjects = append(d.Subjects, checkpointSubject(role, f))
