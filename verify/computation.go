@@ -371,7 +371,12 @@ type RuntimeResult struct {
 	// Metrics compare the logits of both: those of the tokens from First on in each row if they diverge, or of all
 	// tokens if the weights are not the same bit for bit. nil if nothing had to be run. They alone are of the
 	// conversion as it is: where checks fail, they measure that.
-	Metrics *logits.Metrics `json:"metrics,omitempty"`
+	Metrics     *logits.Metrics `json:"metrics,omitempty"`
+	SourceAs    string          `json:"source_as,omitempty"`    // name of the runtime that computed the source's logits of Metrics
+	ConvertedAs string          `json:"converted_as,omitempty"` // and of that for the converted checkpoint
+	// Rounding compares the logits of both as the original computes them, if the conversion is the source but for rounding and Metrics have what
+	// the runtimes compute differently as well; nil otherwise.
+	Rounding *logits.Metrics `json:"rounding,omitempty"`
 
 	// Facts say what each runtime does with the Hugging Face side, which is the converted checkpoint if both are. Where checks fail, they are about
 	// the config.json that it should have.
@@ -417,8 +422,17 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 		return nil, err
 	}
 	r := &RuntimeResult{Runtime: hf.Name, Summary: d.Summary, Reason: d.Reason, Part: d.First != nil, Pass: d.Pass, From: d.From, Refused: d.Refused, Metrics: metrics}
+	if metrics != nil {
+		r.SourceAs, r.ConvertedAs = source.Runtime.Name, converted.Runtime.Name
+	}
 	if t := d.First; t != nil {
 		r.First = &logits.Location{Row: t.Row, Token: t.Index, Position: t.Position}
+		if metrics != nil && c.run.proven() && c.run.verdict.Weights.altered() != "" {
+			a, b := runtime.Side{Model: source.Model, Runtime: runtime.Original}, runtime.Side{Model: converted.Model, Runtime: runtime.Original}
+			if r.Rounding, err = logits.Distance(ctx, a.Reference(), b.Reference(), passes, 0); err != nil {
+				return nil, err
+			}
+		}
 	}
 	side := right
 	if side.Found.Layout != model.HuggingFace {

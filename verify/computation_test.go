@@ -354,6 +354,9 @@ func TestRuntimes(t *testing.T) {
 			if r.From != -1 || r.Part != (recording == "jax") || r.Part && (*r.First != logits.Location{Token: 4} || r.Pass != "packed") || (r.Metrics != nil) != (tokens[i] > 0) || r.Metrics != nil && (r.Metrics.Tokens != tokens[i] || !(r.Metrics.Largest > 0)) {
 				t.Errorf("%s, %s: %+v, %+v", b.name, recording, r, r.Metrics)
 			}
+			if parted := r.Part && i == 1; (r.Rounding != nil) != parted || parted && (r.Rounding.Largest >= r.Metrics.Largest || r.Rounding.Tokens <= r.Metrics.Tokens || r.SourceAs != "original" || r.ConvertedAs != "transformers5") {
+				t.Errorf("%s, %s: rounding %+v of %+v", b.name, recording, r.Rounding, r)
+			}
 			if apart := strings.HasSuffix(r.Summary, " at every position"+map[bool]string{false: " of a document"}[r.Part]+", apart from rounding to bfloat16"); apart != (i == 1) {
 				t.Errorf("%s: %s", b.name, r.Summary)
 			}

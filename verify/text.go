@@ -324,8 +324,10 @@ func (v *Verdict) writeTable(out *textWriter) {
 	}
 	if v.Runtime != nil {
 		line("runtime", "note", v.Runtime.Summary)
-		if m := v.Runtime.Metrics; m != nil && v.Same && v.Weights.altered() != "" {
-			out.printf("%21s%s\n", "", distanceLine(m))
+		if v.Same && v.Weights.altered() != "" {
+			for _, distance := range distanceLines(v.Runtime) {
+				out.printf("%21s%s\n", "", distance)
+			}
 		}
 	}
 }
@@ -432,13 +434,34 @@ func metricsLines(side string, l *logits.Result) (lines []string) {
 	return lines
 }
 
-// distanceLine says how far a conversion that was rounded is from its source.
-func distanceLine(m *logits.Metrics) string {
-	const of = "conversion against source, at the tokens of the recording: "
-	if math.IsNaN(float64(m.Largest)) {
-		return of + "logits that are not finite"
+// distanceLines say how far a conversion that was rounded is from its source, as which runtimes each was run, and if these diverge, how far it is
+// if both are run as the original.
+func distanceLines(r *RuntimeResult) (lines []string) {
+	at := "at the tokens of the recording"
+	if r.Rounding != nil {
+		lines = append(lines, "conversion against source, both run as original, "+at+": "+distanceWords(r.Rounding))
 	}
-	return of + fmt.Sprintf("largest difference %.3g, mean %.3g, KL mean %.2g, largest %.2g, top-1 %.4g%%", float64(m.Largest), float64(m.Mean), float64(m.KLMean), float64(m.KLMax), 100*float64(m.Top1))
+	if r.Part {
+		if r.Pass != "" {
+			at = "at the tokens of its " + r.Pass + " rows"
+		}
+		at = "rounding and divergence together, " + at
+	}
+	if r.Metrics != nil {
+		as := "both run as " + r.SourceAs
+		if r.SourceAs != r.ConvertedAs {
+			as = "run as " + r.ConvertedAs + " and " + r.SourceAs
+		}
+		lines = append(lines, "conversion against source, "+as+", "+at+": "+distanceWords(r.Metrics))
+	}
+	return lines
+}
+
+func distanceWords(m *logits.Metrics) string {
+	if math.IsNaN(float64(m.Largest)) {
+		return "logits that are not finite"
+	}
+	return fmt.Sprintf("largest difference %.3g, mean %.3g, KL mean %.2g, largest %.2g, top-1 %.4g%%", float64(m.Largest), float64(m.Mean), float64(m.KLMean), float64(m.KLMax), 100*float64(m.Top1))
 }
 
 // textWriter keeps the first error, so that callers check it once.

@@ -311,10 +311,28 @@ func TestLost(t *testing.T) {
 			t.Errorf("%+v: %q, %q", tt.w, altered, lost)
 		}
 	}
-	const of = "conversion against source, at the tokens of the recording: "
-	for largest, want := range map[float64]string{0.25: of + "largest difference 0.25, mean 0, KL mean 0, largest 0, top-1 50%", math.NaN(): of + "logits that are not finite"} {
-		if got := distanceLine(&logits.Metrics{Largest: Number(largest), Top1: 0.5}); got != want {
-			t.Errorf("%q, want %q", got, want)
+}
+
+// The lines of the distance say as which runtimes the sides were run, and what besides rounding is in it.
+func TestDistanceLines(t *testing.T) {
+	near, far, unknown := &logits.Metrics{Largest: 0.25, Top1: 0.5}, &logits.Metrics{Largest: 2}, &logits.Metrics{Largest: Number(math.NaN())}
+	const nearWords, farWords = "largest difference 0.25, mean 0, KL mean 0, largest 0, top-1 50%", "largest difference 2, mean 0, KL mean 0, largest 0, top-1 0%"
+	const of = "conversion against source, "
+	for _, tt := range []struct {
+		r    RuntimeResult
+		want []string
+	}{
+		{RuntimeResult{}, nil},
+		{RuntimeResult{Metrics: near, SourceAs: "mlx", ConvertedAs: "mlx"}, []string{of + "both run as mlx, at the tokens of the recording: " + nearWords}},
+		{RuntimeResult{Metrics: near, SourceAs: "original", ConvertedAs: "mlx"}, []string{of + "run as mlx and original, at the tokens of the recording: " + nearWords}},
+		{RuntimeResult{Metrics: unknown, SourceAs: "mlx", ConvertedAs: "mlx"}, []string{of + "both run as mlx, at the tokens of the recording: logits that are not finite"}},
+		{RuntimeResult{Part: true, Metrics: far, Rounding: near, SourceAs: "original", ConvertedAs: "mlx"}, []string{
+			of + "both run as original, at the tokens of the recording: " + nearWords, of + "run as mlx and original, rounding and divergence together, at the tokens of the recording: " + farWords}},
+		{RuntimeResult{Part: true, Pass: "packed", Metrics: far, Rounding: near, SourceAs: "original", ConvertedAs: "mlx"}, []string{
+			of + "both run as original, at the tokens of the recording: " + nearWords, of + "run as mlx and original, rounding and divergence together, at the tokens of its packed rows: " + farWords}},
+	} {
+		if got := distanceLines(&tt.r); !slices.Equal(got, tt.want) {
+			t.Errorf("%q, want %q", got, tt.want)
 		}
 	}
 }

@@ -98,6 +98,9 @@ func TestRuntimesOfThePage(t *testing.T) {
 		want, not []string
 	}{
 		{"right", true, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, "At the tokens compared, ", ofConverted}, []string{fails, mended}},
+		{"run alike", true, "", verify.RuntimeResult{Metrics: &finite, SourceAs: "original", ConvertedAs: "original"}, "huggingface", []string{"At the tokens compared, both run as original, the converted"}, []string{"what rounding changes"}},
+		{"rounded, and run by others", true, "", verify.RuntimeResult{Metrics: &finite, Rounding: &logits.Metrics{Largest: 0.125}, SourceAs: "original", ConvertedAs: "mlx"}, "huggingface",
+			[]string{"At the tokens compared, the conversion run as mlx and the source as original, the converted", "Both run as original, the converted checkpoint's logits are at most 0.125 from"}, nil},
 		{"wrong", false, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, fails, ofConverted, mended}, []string{"At the tokens compared"}},
 		{"wrong, of the original's layout", false, "", verify.RuntimeResult{Facts: known}, "torch", []string{ofSource}, []string{mended}},
 		{"wrong and not finite", false, "", verify.RuntimeResult{Metrics: &logits.Metrics{Largest: verify.Number(math.NaN())}}, "huggingface", []string{fails + " logits are not finite"}, []string{"at most NaN"}},
