@@ -1,7 +1,9 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
@@ -28,6 +30,7 @@ type Result struct {
 	OutputLayout string                        `json:"output_layout"` // of the destination
 	DryRun       bool                          `json:"dry_run"`
 	DType        string                        `json:"dtype"`                       // of most elements of the destination
+	DTypes       []string                      `json:"dtypes,omitempty"`            // of the destination, that of most elements first, if there are several
 	Settings     *manifest.Settings            `json:"settings,omitempty"`          // nil if unknown
 	Recorded     []string                      `json:"settings_recorded,omitempty"` // names of those of Settings that were not given, and that the source's conversion.json has
 	HF           *manifest.HuggingFace         `json:"huggingface,omitempty"`       // nil if config.json states Settings as they are
@@ -90,10 +93,15 @@ func (c *conversion) describe(dst string) *Result {
 	for _, f := range c.files {
 		r.Files = append(r.Files, ResultFile{Name: f.Name, Bytes: new(f.Bytes)})
 	}
+	elements := map[string]int64{}
 	for i := range c.Dests {
 		t := tensor.Tensor{DType: c.Dests[i].DType, Shape: c.Dests[i].Shape}
+		elements[t.DType.String()] += t.Elements()
 		r.Parameters += t.Elements()
 		r.Bytes += t.Bytes()
+	}
+	if len(elements) > 1 {
+		r.DTypes = slices.SortedFunc(maps.Keys(elements), func(a, b string) int { return cmp.Or(cmp.Compare(elements[b], elements[a]), cmp.Compare(a, b)) })
 	}
 	r.Tensors = strictjson.NewList(len(c.Dests), func(i int) ResultTensor { return describeTensor(c, i) })
 	return r

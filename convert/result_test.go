@@ -129,6 +129,25 @@ func TestNotFiniteIsNoted(t *testing.T) {
 	}
 }
 
+// All dtypes of a destination are named, that of most elements first, if it has several.
+func TestResultDTypes(t *testing.T) {
+	c := formConfig(16, model.Recurrent)
+	for several, want := range map[bool][]string{false: nil, true: {"float32", "bfloat16"}} {
+		var tensors []*tensor.Tensor
+		for _, x := range modelTensors(c, model.Torch, model.Griffin.Roots[model.Torch]) {
+			x.DType = tensor.F32
+			if several && strings.HasSuffix(x.Name, "scale") {
+				x.DType = tensor.BF16
+			}
+			tensors = append(tensors, withData(x, make([]byte, x.Bytes())))
+		}
+		r, err := Convert(t.Context(), checkpoint(t, tensors...), filepath.Join(t.TempDir(), "hf"), Options{DryRun: true, Settings: model.Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(true)}})
+		if err != nil || r.DType != "float32" || !slices.Equal(r.DTypes, want) {
+			t.Errorf("%+v, %v, want %q", r, err, want)
+		}
+	}
+}
+
 // What the new dtype cannot hold is counted, in all and by tensor.
 func TestResultCounts(t *testing.T) {
 	c := formConfig(16, model.Recurrent)

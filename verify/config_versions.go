@@ -99,7 +99,7 @@ func (f *configField) judgeDType(fields, sourceFields map[string]any, p *convert
 		wrong = append(wrong, f.finding(name, got.String(), showField(got.String())))
 	case stated == tensor.Invalid:
 	case got == stated && got != p.DType && !severalTypes:
-		note = fmt.Sprintf("%s is %q, as the source's config.json says, and the weights are %s: transformers loads them, and computes, in %s", name, got, p.DType, got)
+		note = fmt.Sprintf("%s is %q, as the source's config.json says, and the weights are %s: transformers loads them, and computes, in %s", name, got, weightTypes(p), got)
 	case got == stated:
 	case severalTypes:
 		held := *f
@@ -113,6 +113,17 @@ func (f *configField) judgeDType(fields, sourceFields map[string]any, p *convert
 		note = fmt.Sprintf("transformers 5 loads the conversion in %s, and the source in %s, as its config.json says", p.DType, stated)
 	}
 	return wrong, note, loaded
+}
+
+// weightTypes names the dtypes of a conversion's weights: "float16", "bfloat16 and float16".
+func weightTypes(p *convert.Plan) string {
+	var all []string
+	for i := range p.Dests {
+		if name := p.Dests[i].DType.String(); !slices.Contains(p.Extra, i) && !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return inWords(all)
 }
 
 // asInSource makes notes of findings in fields that the source has alike, if a version of transformers loads them and they are not what the source was

@@ -24,6 +24,10 @@ func TestTensorsOfAnotherDType(t *testing.T) {
 		cast("norm", tensor.F32)(m)
 		cast("mlp_block", tensor.F16)(m)
 	}
+	small := func(m *made) { // most tensors, and few of the elements
+		cast("norm", tensor.F16)(m)
+		cast("bias", tensor.F16)(m)
+	}
 	for _, tt := range []struct {
 		base   string
 		do     func(*made)
@@ -38,8 +42,8 @@ func TestTensorsOfAnotherDType(t *testing.T) {
 			cast("linear_y.weight", tensor.F16)(m) // some of its values cannot be written in float16
 		}, "the same model, 4 tensors rounded to float16, 11 tensors as float32", nil},
 		{"bfloat16, torch", both, "the same model, 30 tensors as float16, 11 tensors as float32, every value kept", []string{"structure: all layers (5) of model.layers: mlp_block.*: 30 tensors, float16 instead of bfloat16"}},
-		{"bfloat16 to float32", cast("norm", tensor.BF16), "the same model, 88 tensors as float32", []string{"10 tensors, bfloat16 instead of float32"}},
-		{"float32 to bfloat16, Orbax", cast("norm", tensor.F32), "the same model, rounded to bfloat16", []string{"6 tensors, float32 instead of bfloat16"}}, // after they were rounded
+		{"bfloat16 to float32", cast("norm", tensor.BF16), "the same model, 88 tensors as float32", []string{"10 tensors, bfloat16 instead of float32, which the others have"}},
+		{"float32 to bfloat16, Orbax", cast("norm", tensor.F32), "the same model, rounded to bfloat16", []string{"6 tensors, float32 instead of bfloat16, which the others have"}}, // after they were rounded
 		{"float32 to bfloat16, Orbax", func(m *made) {
 			for _, name := range m.all("norm") {
 				e := m.get(name)
@@ -48,6 +52,8 @@ func TestTensorsOfAnotherDType(t *testing.T) {
 				e.set(exact)
 			}
 		}, "the same model, 42 tensors rounded to bfloat16", nil},
+		{"bfloat16 to float32", small, "the same model, 51 tensors as float16, 48 tensors as float32, every value kept", []string{
+			"names and shapes as expected; tensors have several dtypes\n", "note: structure: 48 tensors float32, 51 float16; in the source: 89 tensors bfloat16\n"}},
 		{"bfloat16, torch", func(m *made) { castAndFlip(m.get(finalNorm)) }, "not the same model", []string{"model.final_norm.weight (final_norm.scale): float32 instead of bfloat16"}},
 		{"bfloat16, torch", cast("norm", tensor.BF16), "the same model", nil},
 	} {
@@ -68,6 +74,19 @@ func TestTensorsOfAnotherDType(t *testing.T) {
 			if !strings.Contains(b.String(), note) {
 				t.Errorf("%s, %s: no %q in\n%s", tt.base, tt.answer, note, b.String())
 			}
+		}
+	}
+}
+
+// What config.json does not say of the weights names all their dtypes, without those of extra tensors.
+func TestWeightTypes(t *testing.T) {
+	dests := []moves.Dest{{DType: tensor.BF16}, {DType: tensor.F16}, {DType: tensor.BF16}, {DType: tensor.F64}}
+	for n, want := range []string{1: "bfloat16", 2: "bfloat16 and float16", 4: "bfloat16 and float16"} {
+		if n == 0 || want == "" {
+			continue
+		}
+		if got := weightTypes(&convert.Plan{List: moves.List{Dests: dests[:n]}, Extra: []int{3}}); got != want {
+			t.Errorf("%d tensors: %q, want %q", n, got, want)
 		}
 	}
 }

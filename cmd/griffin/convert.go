@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -228,7 +229,8 @@ func printConversion(w io.Writer, r *convert.Result) error {
 		source += ", weights " + r.Weights
 	}
 	fact("source", "%s", source)
-	weights := fmt.Sprintf("%s, %s, %s, %s", text.Count(int64(r.Tensors.Len()), "tensor"), text.Count(r.Parameters, "parameter"), r.DType, size(r.Bytes))
+	dtypes := cmp.Or(strings.Join(r.DTypes, " and "), r.DType)
+	weights := fmt.Sprintf("%s, %s, %s, %s", text.Count(int64(r.Tensors.Len()), "tensor"), text.Count(r.Parameters, "parameter"), dtypes, size(r.Bytes))
 	if r.Shards > 0 {
 		weights += " in " + text.Count(int64(r.Shards), "file")
 	}
