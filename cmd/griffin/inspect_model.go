@@ -41,7 +41,7 @@ type modelSummary struct {
 	ConfigError      string   `json:"config_error,omitempty"`    // why config.json cannot be used
 	Notes            []string `json:"notes,omitempty"`           // how tensors and config.json are read, where that is not obvious
 
-	window      string // what there is to say of the attention window: that it was written to match a runtime, or that it is assumed; "" for nothing
+	window      string // what there is to say of the attention window: that it was written to match a runtime, is assumed, or is not the recorded one; "" for nothing
 	misfits     string // how many tensors the model lacks, or cannot have as they are, in words; "" for none
 	lacksConfig bool   // the layout has a config.json, and there is none
 }
@@ -106,7 +106,7 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	}
 	if r, err := runtime.New(m, model.Settings{}); err == nil {
 		switch w := r.Window(); {
-		case w != nil && (w.Matches != "" || w.Source == runtime.Assumed):
+		case w != nil && (w.Matches != "" || w.Source == runtime.Assumed || w.Source == runtime.Contradicted):
 			s.window = w.Summary
 		case w == nil && complete:
 			if s.window = withWindowFlag(configured.WindowDoubt()); s.window != "" {
@@ -121,6 +121,9 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 			note += "; if they differ, " + model.ComputedWith("the embedding", head)
 		}
 		s.Notes = append(s.Notes, note)
+	}
+	if complete && configured.Overruled != "" {
+		s.Notes = append(s.Notes, configured.Overruled)
 	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s

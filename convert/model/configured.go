@@ -29,7 +29,7 @@ type Configured struct {
 
 	Origins Origins // of the settings
 
-	// Overruled says which of the settings that were given are not those that the conversion.json of an original has, "" if none.
+	// Overruled says which of the settings that were given, or that config.json has, are not those that conversion.json has, "" if none.
 	Overruled string
 
 	// WindowAssumed reports whether Original.AttentionWindow is the window of a config.json, and nothing says whether that is one more, to match a
@@ -86,6 +86,7 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 				return nil, err
 			}
 			r.WindowAssumed = s.AttentionWindow == nil && s.Preset == "" && r.Config.Has(Attention) && !r.windowKnown()
+			r.Overruled = overruled(r)
 			return r, nil
 		}
 	}
@@ -97,8 +98,8 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 	}
 	r.Original, r.Origins = r.Config, r.completedOrigins(s)
 	r.WindowAssumed = slices.Contains(r.Recorded, "attention_window") && settingsRecord(m).WindowAssumed
-	r.Overruled = overruled(m, &r.Config)
 	r.setScale()
+	r.Overruled = overruled(r)
 	return r, nil
 }
 

@@ -122,27 +122,32 @@ func isPlain(record *manifest.Record) bool {
 	return s.EmbeddingScale && (form == nil || form.AttentionWindowSize == s.AttentionWindow && form.LogitsSoftCap == s.LogitsSoftCap)
 }
 
-// overruled says in which settings the configuration of an original is not as its conversion.json records them, "" if in none.
-func overruled(m *Model, c *Config) string {
-	known := settingsRecord(m)
+// overruled says in which settings a configuration is not as the conversion.json records them, "" if in none: they were given, or config.json has them.
+// A window of config.json is left to WindowDoubt.
+func overruled(r *Configured) string {
+	m, c := r.Model, &r.Original
+	known, origin := settingsRecord(m), "given"
+	record, at, _ := m.Manifest()
+	if hasConfig := m.files.config != nil; hasConfig && record != nil && describes(record, m) {
+		known, origin = record.Settings, "config.json has it"
+	}
 	if known == nil {
 		return ""
 	}
 	var parts []string
-	if was := known.AttentionWindow; was != c.AttentionWindow && c.Has(Attention) {
+	if was := known.AttentionWindow; was != c.AttentionWindow && c.Has(Attention) && !r.WindowAssumed {
 		parts = append(parts, fmt.Sprintf("attention window %d, not %d", was, c.AttentionWindow))
 	}
 	if was := float64(known.LogitsSoftCap); was != c.LogitsSoftCap {
 		parts = append(parts, fmt.Sprintf("logits soft cap %v, not %v", was, c.LogitsSoftCap))
 	}
-	if was := known.EmbeddingScale; was != c.EmbeddingScale {
+	if was := known.EmbeddingScale; was != c.EmbeddingScale && (m.files.config == nil || m.HeadRelation != UnknownHead) {
 		parts = append(parts, fmt.Sprintf("embedding scale %t, not %t", was, c.EmbeddingScale))
 	}
 	if parts == nil {
 		return ""
 	}
-	_, at, _ := m.Manifest()
-	return fmt.Sprintf("%s records %s as given", path.Base(at), strings.Join(parts, "; "))
+	return fmt.Sprintf("%s records %s as %s", path.Base(at), strings.Join(parts, "; "), origin)
 }
 
 // describes reports whether a manifest has the names, types and shapes of all tensors of the
