@@ -119,7 +119,7 @@ type sinkPlace struct {
 
 func (p *sinkPlace) check(c *conversion) error {
 	if c.options.toFile(p.dst) && strings.HasSuffix(storage.WithoutQuery(p.dst), "/") {
-		return &OptionError{Problem: fmt.Sprintf("%s is a directory, and the target %s is a file", storage.WithoutQuery(p.dst), c.options.To), Hint: "name the file"}
+		return &OptionError{Problem: fmt.Sprintf("%s ends in / and names a directory, and the target %s is a file", storage.WithoutQuery(p.dst), c.options.To), Hint: "name the file"}
 	}
 	if err := p.checkApart(c.checkpoint); err != nil {
 		return err

@@ -66,12 +66,12 @@ func checkKind(dst string, o *Options) error {
 		name = safetensors.SingleName
 	}
 	info, err := os.Stat(dst)
+	hint := "name the file, such as " + filepath.Join(dst, name)
 	switch {
-	case os.IsPathSeparator(dst[len(dst)-1]) || err == nil && info.IsDir():
-		return &OptionError{
-			Problem: fmt.Sprintf("%s is a directory, and the target %s is a file", dst, o.To),
-			Hint:    "name the file, such as " + filepath.Join(dst, name),
-		}
+	case err == nil && info.IsDir():
+		return &OptionError{Problem: fmt.Sprintf("%s is a directory, and the target %s is a file", dst, o.To), Hint: hint}
+	case os.IsPathSeparator(dst[len(dst)-1]):
+		return &OptionError{Problem: fmt.Sprintf("%s ends in %c and names a directory, and the target %s is a file", dst, dst[len(dst)-1], o.To), Hint: hint}
 	case err == nil && !info.Mode().IsRegular():
 		return &OptionError{Problem: fmt.Sprintf("%s is not a regular file", dst), Hint: "use a destination that can be renamed into place"}
 	}

@@ -330,26 +330,31 @@ func wholesOf(name string) []string {
 
 // misnamed says what the destination is, if its name looks like something else; "" if it does not.
 func misnamed(r *convert.Result) string {
-	target := targetOf(r.Destination)
-	switch to := r.To; {
-	case target == "":
-	case to == convert.ToTorch.String() && strings.HasPrefix(target, "safetensors"):
-		return "the destination is a PyTorch file in spite of its name; --to " + target
-	case to == convert.ToHF.String() || to == convert.ToOrbax.String():
-		return "the destination is a directory in spite of its name; --to " + target
+	written, fact := targetOf(r.Destination)
+	advice := "--to " + fact
+	if extension := strings.ToLower(filepath.Ext(r.Destination)); slices.Contains(unwritten, extension) {
+		advice = "griffin does not write files of the kind " + extension
+	} else if written == "" || written == r.To {
+		return ""
 	}
-	return ""
+	if r.To == convert.ToTorch.String() {
+		return "the destination is a PyTorch file in spite of its name; " + advice
+	}
+	return "the destination is a directory in spite of its name; " + advice
 }
 
+// unwritten are the extensions of files of tensors, and of archives, that no target writes.
+var unwritten = []string{".gguf", ".ggml", ".onnx", ".tflite", ".h5", ".keras", ".msgpack", ".npz", ".npy", ".pkl", ".zip", ".tar"}
+
 // targetOf returns the value of --to with which a file of that name is written, and what that does; "" for other names.
-func targetOf(path string) string {
-	switch filepath.Ext(path) {
+func targetOf(path string) (target, fact string) {
+	switch strings.ToLower(filepath.Ext(path)) {
 	case ".pt", ".pth", ".bin":
-		return "torch writes a PyTorch file"
+		return convert.ToTorch.String(), "torch writes a PyTorch file"
 	case ".safetensors":
-		return "safetensors writes the tensors to a safetensors file"
+		return convert.ToSafetensors.String(), "safetensors writes the tensors to a safetensors file"
 	}
-	return ""
+	return "", ""
 }
 
 // ofStep puts the step of a training run, if there is one, before what else is said of a checkpoint.

@@ -282,8 +282,8 @@ func hintOf(err error) string {
 		if output.Err != nil {
 			hint = existingHints[output.Reason]
 		}
-		if target := targetOf(output.Path); output.Reason == publish.OutputIsFile && target != "" {
-			hint += "; --to " + target
+		if _, fact := targetOf(output.Path); output.Reason == publish.OutputIsFile && fact != "" {
+			hint += "; --to " + fact
 		}
 		return hint
 	case errors.Is(err, fs.ErrExist):
