@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -46,8 +47,9 @@ var synonyms = map[string]string{
 	"pytorch": "torch", "pt": "torch", "huggingface": "hf", "sha-256": "sha256", "transformers": "transformers5", "mlx": "mlx-lm",
 }
 
-// writtenBy are the values of --to by the libraries whose files they are.
-var writtenBy = map[string]string{"jax": convert.ToOrbax.String(), "flax": convert.ToOrbax.String(), "transformers": convert.ToHF.String()}
+// writtenBy are the values of --to by the libraries whose files they are, and by the extensions of such files.
+var writtenBy = map[string]string{"jax": convert.ToOrbax.String(), "flax": convert.ToOrbax.String(), "msgpack": convert.ToOrbax.String(), "transformers": convert.ToHF.String(),
+	"bin": convert.ToTorch.String(), "pth": convert.ToTorch.String()}
 
 // chosen returns the choice of a flag that a value names.
 func chosen(flag, value string) (string, error) {
@@ -55,11 +57,7 @@ func chosen(flag, value string) (string, error) {
 	if !limited || slices.Contains(names, value) {
 		return value, nil
 	}
-	name := strings.ToLower(value)
-	if other, ok := synonyms[name]; ok {
-		name = other
-	}
-	if slices.Contains(names, name) {
+	if name := meant(value, names); name != "" {
 		return name, nil
 	}
 	err := usagef("--%s: %q is not one of %s", flag, value, strings.Join(names, ", "))
@@ -78,6 +76,21 @@ func chosen(flag, value string) (string, error) {
 		return "", err.advise("did you mean %s?", near)
 	}
 	return "", err
+}
+
+// meant returns the one of the names of a flag's values that a value is, in upper or lower case, or is a synonym of; "" if it is none.
+func meant(value string, names []string) string {
+	value = strings.ToLower(value)
+	all := []string{value, synonyms[value]}
+	if value == "hf" || value == "huggingface" {
+		all = append(all, "transformers", "transformers5")
+	}
+	for _, name := range all {
+		if slices.Contains(names, name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // arguments returns a command line as urfave/cli reads it: the command, its flags, "--" and its paths. Unlike
@@ -114,7 +127,7 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 	}
 	app.Metadata = map[string]any{wordAfterFlag: p.word}
 	if i := slices.Index(p.paths, ""); i >= 0 {
-		return nil, usagef("path %d of griffin %s is empty", i+1, name).advise("a variable of the shell may not be set")
+		return nil, usagef("path %d of griffin %s is empty", i+1, name).advise("%s", unsetVariable)
 	}
 	if i := slices.Index(p.paths, "-"); i >= 0 {
 		return nil, usagef("path %d of griffin %s is -: checkpoints are not read from standard input or written to standard output", i+1, name).
@@ -122,6 +135,9 @@ func arguments(app *cli.App, args []string) ([]string, error) {
 	}
 	return slices.Concat([]string{program, name}, p.flags, []string{"--"}, p.paths), nil
 }
+
+// unsetVariable is the hint for what is empty.
+const unsetVariable = "a variable of the shell may not be set"
 
 // withoutValue returns a flag without what follows =, and other arguments as they are: --help=true asks for help.
 func withoutValue(arg string) string {
@@ -147,12 +163,16 @@ func unknownCommand(app *cli.App, name string) error {
 		}
 		return usagef("unknown flag %s", name).advise("the command comes first: griffin COMMAND --help lists its flags, griffin --help the commands")
 	}
+	if name == "" {
+		return usagef("the command is empty").advise("%s", unsetVariable)
+	}
 	names := []string{"help", "version"}
 	for _, c := range app.Commands {
 		names = append(names, c.Name)
 	}
 	err := usagef("unknown command %q", name)
-	if near := cmp.Or(otherwise[strings.ToLower(name)], nearest.Name(name, names)); near != "" {
+	others := slices.Sorted(maps.Keys(otherwise))
+	if near := cmp.Or(otherwise[strings.ToLower(name)], nearest.Name(name, names), otherwise[nearest.Name(name, others)]); near != "" {
 		return err.advise("did you mean griffin %s?", near)
 	}
 	return err.advise("griffin --help lists the commands")
@@ -194,6 +214,8 @@ func (p *argumentParser) parse() error {
 		case arg == "--":
 			p.paths = append(p.paths, p.rest...)
 			return nil
+		case p.otherDash(arg) != nil:
+			return p.otherDash(arg)
 		case len(arg) < 2 || arg[0] != '-':
 			p.paths = append(p.paths, arg)
 		default:
@@ -205,13 +227,26 @@ func (p *argumentParser) parse() error {
 	return nil
 }
 
+// otherDash returns an error for a flag that begins with another dash than hyphens, as copied from a page that made one of two.
+func (p *argumentParser) otherDash(arg string) error {
+	written, _, _ := strings.Cut(arg, "=")
+	name := strings.TrimLeft(written, "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
+	if name == strings.TrimLeft(written, "-") || p.find(name) == nil {
+		return nil
+	}
+	return usagef("%s begins with a dash that is no hyphen", written).advise("write --%s with two hyphens", name)
+}
+
 // flag reads the flag that arg is, and its value.
 func (p *argumentParser) flag(arg string) error {
 	written, value, hasValue := strings.Cut(arg, "=")
 	name := strings.TrimPrefix(strings.TrimPrefix(written, "-"), "-")
 	flag := p.find(name)
 	if flag == nil {
-		return p.unknownFlag(written)
+		if !hasValue && len(p.rest) > 0 {
+			value = p.rest[0]
+		}
+		return p.unknownFlag(written, value)
 	}
 	if doc, ok := flag.(cli.DocGenerationFlag); ok && doc.TakesValue() {
 		if !hasValue {
@@ -235,16 +270,26 @@ func (p *argumentParser) flag(arg string) error {
 		p.flags = append(p.flags, arg)
 		return nil
 	}
+	if value == "" && name != "prompt" {
+		return usagef("--%s is empty", flag.Names()[0]).advise("%s", unsetVariable)
+	}
 	accepted, err := checkValue(flag, value)
 	if err != nil {
 		var wrong *usageError
-		if _, statErr := os.Lstat(value); statErr == nil && !hasValue && errors.As(err, &wrong) {
+		if _, statErr := os.Lstat(value); statErr == nil && !hasValue && p.lacksPath() && errors.As(err, &wrong) {
 			return wrong.advise("%s is a path: the value of %s seems to be missing", text.Printable(value), written)
 		}
 		return err
 	}
 	p.flags = append(p.flags, written+"="+accepted)
 	return nil
+}
+
+// lacksPath reports whether the command takes more paths than are given before and after the flag that is being read.
+func (p *argumentParser) lacksPath() bool {
+	rest := argumentParser{command: p.command, others: p.others, rest: p.rest, paths: slices.Clone(p.paths)}
+	_ = rest.parse() // the first error of a command line is reported
+	return len(rest.paths) < mostPaths[p.command.Name]
 }
 
 // noteWord notes that the word after a flag that is either true or false is taken for a path, if nothing of that name is there.
@@ -307,8 +352,8 @@ func (p *argumentParser) isFlag(arg string) bool {
 	return ok && p.find(name) != nil
 }
 
-// unknownFlag returns the error for a flag that the command does not have.
-func (p *argumentParser) unknownFlag(written string) error {
+// unknownFlag returns the error for a flag that the command does not have. value is its value, or the argument after it.
+func (p *argumentParser) unknownFlag(written, value string) error {
 	names := []string{"help"}
 	for _, f := range p.command.Flags {
 		names = append(names, f.Names()...)
@@ -323,6 +368,8 @@ func (p *argumentParser) unknownFlag(written string) error {
 		}
 	}
 	switch {
+	case strings.EqualFold(value, "json") && slices.Contains(names, "json") && near != "json": // --format json
+		return err.advise("did you mean --json?")
 	case near != "":
 		return err.advise("did you mean --%s?", near)
 	case name == "out" && p.command.Name == "convert":

@@ -45,7 +45,7 @@ func TestArguments(t *testing.T) {
 		{"griffin convert --json -- --odd b", "griffin convert --json -- --odd b"},
 		{"griffin convert a ./-", "griffin convert -- a ./-"},
 		{"griffin convert --step -1 --out -x", "griffin convert --step=-1 --out=-x --"},
-		{"griffin convert --out= a", "griffin convert --out= -- a"},
+		{"griffin convert —a –b", "griffin convert -- —a –b"},
 		{"griffin convert --out x=y a", "griffin convert --out=x=y -- a"},
 	} {
 		if got, err := arguments(app, strings.Fields(tt.args)); err != nil || !slices.Equal(got, strings.Fields(tt.want)) {
@@ -72,7 +72,12 @@ func TestArguments(t *testing.T) {
 		{"griffin convert a --json OFF b", "--json OFF: the value of this flag follows an equals sign", "write --json=false; a path of that name is ./OFF"},
 		{"griffin convert a --dtype bfloat17", `--dtype: "bfloat17" is not one of keep, float32, bfloat16, float16`, "did you mean bfloat16?"},
 		{"griffin convert a --dtype=int8", `--dtype: "int8" is not one of keep, float32, bfloat16, float16`, ""},
-		{"griffin convert a --step=", `--step takes a whole number, not ""`, "--step value: "},
+		{"griffin convert a --step=", "--step is empty", "a variable of the shell may not be set"},
+		{"griffin convert --out= a", "--out is empty", "a variable of the shell may not be set"},
+		{"griffin convert a -d=", "--dtype is empty", "a variable of the shell may not be set"},
+		{"griffin convert a —dtype bf16 b", "—dtype begins with a dash that is no hyphen", "write --dtype with two hyphens"},
+		{"griffin convert a –dtype=bf16 b", "–dtype begins with a dash that is no hyphen", "write --dtype with two hyphens"},
+		{"griffin convert a -–json b", "-–json begins with a dash that is no hyphen", "write --json with two hyphens"},
 		{"griffin convert a --step 1.5", `--step takes a whole number, not "1.5"`, "--step value: "},
 		{"griffin convert a --seed -1", `--seed takes a whole number that is not negative, not "-1"`, "--seed value: "},
 		{"griffin convert a --cap x", `--cap takes a number, not "x"`, "--cap value: "},
@@ -109,6 +114,10 @@ func TestFlagSynonyms(t *testing.T) {
 		{"convert --attention_window_size 8", "did you mean --attention-window?"},
 		{"convert --output x", "the destination is the second path: griffin convert SRC DST"},
 		{"convert --out x", "the destination is the second path: griffin convert SRC DST"},
+		{"comapre a b", "did you mean griffin diff?"},
+		{"inspect --format json x", "did you mean --json?"},
+		{"inspect --output=json x", "did you mean --json?"},
+		{"convert --format json x y", "did you mean --json?"},
 		{"golden --format hf", "--to is a flag of convert; griffin golden --help lists those of golden"},
 		{"verify --force", "--overwrite is a flag of convert; griffin verify --help lists those of verify"},
 	} {
@@ -139,6 +148,41 @@ func TestChoices(t *testing.T) {
 	for name := range choices {
 		if !seen[name] {
 			t.Errorf("no flag --%s", name)
+		}
+	}
+}
+
+// A name of Hugging Face or its library stands for transformers wherever an implementation is chosen.
+func TestMeant(t *testing.T) {
+	for _, tt := range []struct{ flag, value, want string }{
+		{"to", "huggingface", "hf"}, {"to", "HF", "hf"}, {"semantics", "hf", "transformers5"}, {"semantics", "transformers", "transformers5"},
+		{"capture-script", "hf", "transformers"}, {"capture-script", "huggingface", "transformers"}, {"runtime", "hf", "transformers5"},
+		{"dtype", "hf", ""}, {"to", "bin", ""},
+	} {
+		if got, err := chosen(tt.flag, tt.value); got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("--%s %s: %q, %v", tt.flag, tt.value, got, err)
+		}
+	}
+}
+
+// A value is taken for a path whose flag lacks a value only where a path is missing.
+func TestMissingValue(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("recurrentgemma-2b", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	const lacks = "recurrentgemma-2b is a path: the value of --preset seems to be missing"
+	for _, tt := range []struct{ args, hint string }{
+		{"convert 2b.pt out --preset recurrentgemma-2b", "did you mean 2b?"},
+		{"convert 2b.pt --preset recurrentgemma-2b out", "did you mean 2b?"},
+		{"convert --preset recurrentgemma-2b out", lacks},
+		{"convert --preset recurrentgemma-2b --dtype bf16 out", lacks},
+		{"generate 2b.pt --preset recurrentgemma-2b", "did you mean 2b?"},
+		{"golden --out g --preset recurrentgemma-2b", lacks},
+	} {
+		var usage *usageError
+		if _, err := arguments(newApp(nil, nil), append([]string{"griffin"}, strings.Fields(tt.args)...)); !errors.As(err, &usage) || usage.hint != tt.hint {
+			t.Errorf("%s: %+v", tt.args, usage)
 		}
 	}
 }

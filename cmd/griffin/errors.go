@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -344,13 +345,13 @@ func optionHint(e *model.OptionError) string {
 		if stated := statedFlags(e.Stated); stated != "" {
 			return "add them; config.json of the conversion has " + stated
 		}
+		if !slices.Contains(e.Missing, "AttentionWindow") { // a Hawk has no attention blocks
+			return "add " + strings.Join(flags, " ") + "; RecurrentGemma has a soft cap of 30 and scaled embeddings, the models of the paper have no cap and no scale"
+		}
 		return "add " + strings.Join(flags, " ") + "; RecurrentGemma has a window of 2048, a soft cap of 30 and scaled embeddings, the models of the paper have a window of 1024, no cap and no scale"
 	case len(e.Accepted) > 0 && optionFlags[e.Option] != "":
 		takes := optionFlags[e.Option] + " takes " + tensor.JoinNames(e.Accepted)
-		near := nearest.Name(e.Given, e.Accepted)
-		if name := synonyms[strings.ToLower(e.Given)]; slices.Contains(e.Accepted, name) {
-			near = name
-		}
+		near := cmp.Or(meant(e.Given, e.Accepted), nearest.Name(e.Given, e.Accepted))
 		if near != "" {
 			return "did you mean " + near + "? " + takes
 		}

@@ -45,9 +45,7 @@ func checkInputs(c *cli.Context) error {
 		path := localPath(c.String(flag))
 		_, isAddress := storage.Scheme(path)
 		switch {
-		case path == "" && c.IsSet(flag): // such as a variable of the shell that is not set
-			return usagef("--%s is empty", flag).advise("a variable of the shell may not be set")
-		case path == "", isAddress, flag == "text" && path == "-":
+		case path == "", isAddress, path == "-" && (flag == "text" || flag == "prompt-file"):
 			continue
 		}
 		if _, isList, err := tokenList(path); flag == "tokens" && (isList || err != nil) {
@@ -247,12 +245,14 @@ func (e *inputError) hint() string {
 	return ""
 }
 
+// mostPaths are the numbers of paths that commands take at most.
+var mostPaths = map[string]int{"inspect": 1, "golden": 1, "generate": 1, "convert": 2, "verify": 2, "diff": 2, "perplexity": 2}
+
 // readPaths returns the paths of a command line that are read. If there are too many, nothing says which those are.
 func readPaths(c *cli.Context) []string {
-	most := map[string]int{"inspect": 1, "golden": 1, "generate": 1, "convert": 2, "verify": 2, "diff": 2, "perplexity": 2}[c.Command.Name]
 	paths := c.Args().Slice()
 	switch {
-	case len(paths) > most:
+	case len(paths) > mostPaths[c.Command.Name]:
 		return nil
 	case c.Command.Name == "convert" && len(paths) == 2:
 		return paths[:1]

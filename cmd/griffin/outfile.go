@@ -108,8 +108,6 @@ func checkOutputFlag(c *cli.Context, flag string) error {
 	}
 	path, kind := c.String(flag), kindOfOutput(c.Command.Name, flag)
 	switch path {
-	case "":
-		return usagef("--%s needs the name of a file", flag)
 	case "-":
 		return usagef("--%s writes a file, and not to standard output, where the result is printed", flag).
 			advise("name a file, such as %s.%s; ./- is a file of that name", flag, kind.extension)
