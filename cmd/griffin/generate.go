@@ -35,7 +35,7 @@ func generateCommand() *cli.Command {
 			"  griffin generate 2b.pt --state-in book.safetensors --prompt ' The moral of the story is'",
 		Flags: append(settingsFlags(),
 			&cli.StringFlag{Name: "prompt", Usage: "continue `TEXT`"},
-			&cli.StringFlag{Name: "prompt-file", Usage: "continue the text in `FILE`"},
+			&cli.StringFlag{Name: "prompt-file", Usage: "continue the text in `FILE`, or standard input for -"},
 			tokensFlag(""),
 			&cli.BoolFlag{Name: "chat", Usage: "format the prompt as the turn of a user, for instruction-tuned models"},
 			tokenizerFlag(),

@@ -170,12 +170,15 @@ func (g *generator) endProgress() {
 
 // openPrompt returns the text of the prompt, what errors call it, and its length in bytes.
 func (g *generator) openPrompt() (io.ReadCloser, string, int64, error) {
-	path := g.c.String("prompt-file")
-	if path == "" {
+	switch path := g.c.String("prompt-file"); path {
+	case "":
 		prompt := g.c.String("prompt")
 		return io.NopCloser(strings.NewReader(prompt)), "--prompt", int64(len(prompt)), nil
+	case "-":
+		return io.NopCloser(g.c.App.Reader), "standard input", -1, nil
+	default:
+		return openText(path)
 	}
-	return openText(path)
 }
 
 // Pieces of the turn format of instruction-tuned models.
