@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 // copyFile copies a sample under another name, so that the name tells nothing.
@@ -118,13 +120,13 @@ func TestPreference(t *testing.T) {
 		{"bin", map[string]string{"pytorch_model.bin": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
 		{"any file of torch", map[string]string{"2b.pt": sampleTorch, "config.json": "safetensors/testdata/hf_sharded/config.json"}, "", nil, "torch-zip", ""},
 		{"orbax and torch", map[string]string{"2b.pt": sampleTorch}, "manager_v0_12", nil, "orbax-ocdbt", "also holds 2b.pt, not read"},
-		{"two files of torch", map[string]string{"a.pt": sampleTorch, "b.pt": sampleTorch}, "", nil, "", "2 files of torch.save"},
-		{"steps of two formats", map[string]string{"step_100.pt": sampleTorch, "step_200.safetensors": sampleSafetensors}, "", nil, "", "holds checkpoints of several formats: step_100.pt, step_200.safetensors"},
-		{"steps of flax and torch", map[string]string{"step_9.msgpack": sampleFlax, "step_10.pt": sampleTorch}, "", nil, "", "holds checkpoints of several formats: step_9.msgpack, step_10.pt"},
+		{"two files of torch", map[string]string{"a.pt": sampleTorch, "b.pt": sampleTorch}, "", nil, "", "those in it: a.pt, b.pt"},
+		{"steps of two formats", map[string]string{"step_100.pt": sampleTorch, "step_200.safetensors": sampleSafetensors}, "", nil, "", "those in it, newest first: step_200.safetensors, step_100.pt"},
+		{"steps of flax and torch", map[string]string{"step_9.msgpack": sampleFlax, "step_10.pt": sampleTorch}, "", nil, "", "those in it, newest first: step_10.pt, step_9.msgpack"},
 		{"a step in two formats", map[string]string{"step_100.pt": sampleTorch, "step_100.safetensors": sampleSafetensors}, "", nil, "safetensors", "the directory also holds step_100.pt, not read"},
 		{"a step and its optimizer", map[string]string{"optimizer_100.pt": sampleTorch, "step_200.safetensors": sampleSafetensors}, "", nil, "safetensors", ""},
-		{"other tensors in another format", map[string]string{"a.pt": sampleTorch, "b.safetensors": sampleSafetensors}, "", nil, "", "holds checkpoints of several formats: a.pt, b.safetensors"},
-		{"names that begin alike", map[string]string{"2b-it.pt": sampleTorch, "2b.safetensors": sampleSafetensors}, "", nil, "", "holds checkpoints of several formats: 2b-it.pt, 2b.safetensors"},
+		{"other tensors in another format", map[string]string{"a.pt": sampleTorch, "b.safetensors": sampleSafetensors}, "", nil, "", "those in it: a.pt, b.safetensors"},
+		{"names that begin alike", map[string]string{"2b-it.pt": sampleTorch, "2b.safetensors": sampleSafetensors}, "", nil, "", "those in it: 2b-it.pt, 2b.safetensors"},
 		{"parts of a name", map[string]string{"consolidated.00.pth": sampleTorch, "consolidated.safetensors": sampleSafetensors}, "", nil, "safetensors", "also holds consolidated.00.pth, not read"},
 		{"bin and a safetensors file of another name", map[string]string{"pytorch_model.bin": sampleTorch, "b.safetensors": sampleSafetensors}, "", nil, "torch-zip", "also holds b.safetensors, not read"},
 		{"bin and what a training leaves", map[string]string{"pytorch_model.bin": sampleTorch, "optimizer.bin": sampleTorch, "training_args.bin": sampleTorch, "rng_state_0.pth": sampleTorch, "ema.pt": sampleTorch}, "", nil, "torch-zip", "also holds ema.pt, not read"},
@@ -145,8 +147,9 @@ func TestPreference(t *testing.T) {
 			}
 			c, err := Open(dir, Options{Step: tt.step})
 			if tt.format == "" {
-				if !errors.As(err, new(*FormatError)) || !strings.Contains(err.Error(), tt.say) {
-					t.Errorf("got %v; want %q", err, tt.say)
+				var bad *FormatError
+				if !errors.As(err, &bad) || !strings.Contains(bad.Problem+"\n"+strings.ReplaceAll(bad.Hint, dir+"/", "")+"\n", tt.say) {
+					t.Errorf("got %+v; want %q", err, tt.say)
 				}
 				return
 			}
@@ -165,7 +168,64 @@ func TestPreference(t *testing.T) {
 	}
 }
 
-// Over a network too, files of two formats are refused, and their beginnings are enough for it.
+// A directory that is no checkpoint itself, but holds several, of any formats, as files and as directories, is refused with all their paths; one alone is
+// taken, and a note names what else looks like one.
+func TestFolderOfCheckpoints(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		samples map[string]string
+		reason  tensor.Reason // "" if one is taken
+		say     string        // the hint, or the format and the notes
+	}{
+		{"Orbax and transformers", map[string]string{"2b": "orbax", "recurrentgemma-2b": "hf"}, tensor.SeveralFiles, "2b, recurrentgemma-2b"},
+		{"two of Orbax and others", map[string]string{"2b": "orbax", "9b": "orbax", "2b.pt": "pt", "recurrentgemma-2b": "hf"}, tensor.SeveralFiles, "2b, 2b.pt, 9b, recurrentgemma-2b"},
+		{"Orbax and PyTorch", map[string]string{"orbax": "orbax", "torch.pt": "pt"}, tensor.SeveralFiles, "orbax, torch.pt"},
+		{"Orbax and safetensors", map[string]string{"2b": "orbax", "x.safetensors": "st"}, tensor.SeveralFiles, "2b, x.safetensors"},
+		{"Orbax and DCP", map[string]string{"2b": "orbax", "checkpoint": "dcp"}, tensor.SeveralFiles, "2b, checkpoint"},
+		{"files and transformers", map[string]string{"a.pt": "pt", "b.pt": "pt", "c": "hf"}, tensor.SeveralFiles, "a.pt, b.pt, c"},
+		{"directories of Orbax", map[string]string{"a/2b": "orbax", "b/2b": "orbax"}, tensor.SeveralFiles, "a, b"},
+		{"transformers", map[string]string{"a": "hf", "b": "hf"}, tensor.SeveralFiles, "a, b"},
+		{"one directory", map[string]string{"a": "hf"}, tensor.SeveralFiles, "a"},
+		{"further below", map[string]string{"x/a": "hf", "y/b.pt": "pt", "y/c": "hf"}, tensor.SeveralFiles, "x/a, y/b.pt, y/c"},
+		{"some further below", map[string]string{"a": "hf", "x/2b": "orbax", "x/b.pt": "pt", "golden/1.pt": "pt", "golden/2.pt": "pt"}, tensor.SeveralFiles, "a, x/2b, x/b.pt"},
+		{"steps of transformers", map[string]string{"checkpoint-9": "hf", "checkpoint-10": "hf", "final": "hf"}, ReasonSteps, "checkpoint-10, checkpoint-9, final"},
+		{"many", map[string]string{"a": "hf", "b": "hf", "c": "hf", "d": "hf", "e": "hf", "f": "hf", "g": "hf", "h": "hf", "i": "hf"}, tensor.SeveralFiles, "a, b, c, d, e, f, g, h and others"},
+		{"names that end in numbers", map[string]string{"2b-int8": "hf", "9b-int8": "hf", "x-bf16": "hf"}, tensor.SeveralFiles, "2b-int8, 9b-int8, x-bf16"},
+
+		{"one of Orbax", map[string]string{"2b": "orbax", "logs": "empty", "optimizer.pt": "pt"}, "", "orbax-ocdbt"},
+		{"the same name", map[string]string{"2b": "orbax", "2b.pt": "pt"}, "", "orbax-ocdbt the directory also holds 2b.pt, not read"},
+		{"the same name as safetensors", map[string]string{"2b": "orbax", "2b.safetensors": "st"}, "", "safetensors the directory also holds 2b, not read"},
+		{"the name of transformers", map[string]string{"2b": "orbax", "model.safetensors": "st"}, "", "safetensors the directory also holds an Orbax checkpoint, which is not read"},
+		{"loose files in a directory", map[string]string{"2b.pt": "pt", "golden/x.safetensors": "st"}, "", "torch-zip the directory also holds golden, not read"},
+		{"steps of Orbax", map[string]string{"7": "orbax", "9": "orbax", "2b": "hf"}, "", "orbax-ocdbt"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			below := map[string]string{} // the name of a temporary directory is that of a step
+			for name, sample := range tt.samples {
+				below["models/"+name] = sample
+			}
+			dir := filepath.Join(makeRun(t, below), "models")
+			c, err := Open(dir, Options{})
+			if err == nil {
+				defer c.Close()
+				if got := strings.Join(append([]string{c.Format}, c.Notes...), " "); tt.reason != "" || got != tt.say {
+					t.Errorf("got %s; want %s", got, tt.say)
+				}
+				return
+			}
+			var bad *FormatError
+			if !errors.As(err, &bad) || bad.Reason != tt.reason || bad.Problem != "is no checkpoint itself" {
+				t.Fatalf("got %+v", err)
+			}
+			_, list, _ := strings.Cut(strings.ReplaceAll(bad.Hint, dir+"/", ""), ": ")
+			if list != tt.say {
+				t.Errorf("got %q; want %q", bad.Hint, tt.say)
+			}
+		})
+	}
+}
+
+// Over a network too, files of two formats, and an Orbax directory beside a file, are refused, and their beginnings are enough for it.
 func TestSeveralRemote(t *testing.T) {
 	source := fstest.MapFS{"notes.bin": {Data: []byte("hello, world")}}
 	for name, sample := range map[string]string{"a.pt": sampleTorch, "b.safetensors": sampleSafetensors} {
@@ -176,8 +236,9 @@ func TestSeveralRemote(t *testing.T) {
 		source[name] = &fstest.MapFile{Data: data}
 	}
 	_, err := OpenSource(source, ".", Options{})
-	if err == nil || !strings.Contains(err.Error(), "several formats: a.pt, b.safetensors") {
-		t.Errorf("got %v", err)
+	var bad *FormatError
+	if !errors.As(err, &bad) || bad.Reason != tensor.SeveralFiles || bad.Hint != "give one of those in it: a.pt, b.safetensors" {
+		t.Errorf("got %+v", err)
 	}
 	delete(source, "a.pt")
 	c, err := OpenSource(source, ".", Options{})
@@ -185,6 +246,12 @@ func TestSeveralRemote(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
+
+	dir := makeRun(t, map[string]string{"models/2b": "orbax", "models/x.pt": "pt"})
+	_, err = OpenSource(os.DirFS(dir), "models", Options{})
+	if !errors.As(err, &bad) || bad.Reason != tensor.SeveralFiles || bad.Hint != "give one of those in it: models/2b, models/x.pt" {
+		t.Errorf("got %+v", err)
+	}
 }
 
 // What cannot be read is refused with what it looks like, and what to do.

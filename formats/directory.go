@@ -1,7 +1,6 @@
 package formats
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -14,7 +13,6 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/peft"
 	"github.com/griffin-ckpt/griffin/formats/safetensors"
 	"github.com/griffin-ckpt/griffin/formats/storage"
-	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/torch"
 	"github.com/griffin-ckpt/griffin/formats/torch/dcp"
 )
@@ -24,10 +22,11 @@ const flaxName = "flax_model.msgpack"
 
 // candidate is a checkpoint that a directory holds.
 type candidate struct {
-	name    string // for notes
-	steps   bool   // it may have steps
-	weights bool   // it may keep two kinds of weights
-	loose   bool   // it is files whose names say nothing about the directory
+	name    string   // for notes
+	steps   bool     // it may have steps
+	weights bool     // it may keep two kinds of weights
+	loose   bool     // it is files whose names say nothing about the directory, or the directories that apart names
+	apart   []string // directories of Orbax in a directory that is no checkpoint itself
 	open    func() (*Checkpoint, error)
 }
 
@@ -50,17 +49,12 @@ func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, erro
 	case chosen < 0:
 		return nil, oneKind(storage.Path(source, dir))
 	}
-	if found[chosen].loose {
-		if err := oneOfSeveral(source, dir); err != nil {
-			return nil, err
-		}
-	}
-	ckpt, err := found[chosen].openOnly(source, dir)
+	ckpt, err := found[chosen].openAlone(source, dir)
 	if err != nil {
-		return nil, ofNumberedFiles(source, dir, err)
+		return nil, err
 	}
 	for i, c := range found {
-		if i != chosen {
+		if i != chosen && !(c.loose && found[chosen].loose) {
 			ckpt.Notes = append(ckpt.Notes, fmt.Sprintf("the directory also holds %s, which is not read", c.name))
 		}
 	}
@@ -91,12 +85,12 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 	if hasFile(source, dir, torch.IndexName) || hasFile(source, dir, torch.WeightsName) {
 		add("a PyTorch checkpoint", openTorch)
 	}
-	if !isTensorFlow(source, dir) && orbax.Detect(source, dir) {
+	if is, apart := orbax.Detect(source, dir); is && !isTensorFlow(source, dir) {
 		step := orbax.Newest
 		if options.Step != nil {
 			step = *options.Step
 		}
-		found = append(found, candidate{name: "an Orbax checkpoint", steps: true, open: func() (*Checkpoint, error) { return orbax.Open(source, dir, step) }})
+		found = append(found, candidate{name: "an Orbax checkpoint", steps: apart == nil, loose: apart != nil, apart: apart, open: func() (*Checkpoint, error) { return orbax.Open(source, dir, step) }})
 	}
 	if hasFile(source, dir, flaxName) {
 		found = append(found, candidate{name: "a Flax checkpoint", open: func() (*Checkpoint, error) { return flax.Open(source, path.Join(dir, flaxName)) }})
@@ -104,8 +98,9 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 	if adapter {
 		add("a PEFT adapter", peft.Open)
 	}
-	if len(found) > 1 && found[0].loose { // the others have names that say what they are
-		found = found[1:]
+	if slices.ContainsFunc(found, func(c candidate) bool { return !c.loose }) { // names say what these are
+		found = slices.DeleteFunc(found, func(c candidate) bool { return c.loose && c.apart == nil })
+		slices.SortStableFunc(found, func(a, b candidate) int { return len(a.apart) - len(b.apart) })
 	}
 	if c := shardedBelow(source, dir, options, 0); c != nil {
 		found = append(found, *c)
@@ -120,15 +115,6 @@ func candidates(source fs.FS, dir string, options Options) (found []candidate, e
 		found[0].loose = true
 	}
 	return found, err
-}
-
-// openOnly opens the checkpoint. A loose one must be the only one in its directory.
-func (c *candidate) openOnly(source fs.FS, dir string) (*Checkpoint, error) {
-	ckpt, err := c.open()
-	if err != nil || !c.loose {
-		return ckpt, err
-	}
-	return alone(ckpt, source, dir)
 }
 
 func hasFile(source fs.FS, dir, name string) bool {
@@ -164,117 +150,9 @@ func unknownDirectory(source fs.FS, dir string) error {
 	if hasFile(source, dir, "config.json") {
 		return foreign.Format{Name: "a model directory without its weights", Hint: "download or copy the weights too"}.Error(storage.Path(source, dir))
 	}
-	below, _ := checkpointsBelow(source, dir, entries)
-	if len(below) == 0 {
-		below = checkpointsFurtherBelow(source, dir, entries)
-	}
-	if len(below) > 0 {
-		bad := tensor.Bad("is no checkpoint itself").In(storage.Path(source, dir)).Advise("give one of those in it: %s", tensor.JoinNames(below))
-		if numberOf(path.Base(below[0])) >= 0 {
-			bad = bad.Because(ReasonSteps)
-		}
-		return bad
+	members := memberNames(membersOf(source, dir))
+	if found := slices.Concat(members, membersFurtherBelow(source, dir, entries, members)); len(found) > 0 {
+		return severalError(source, dir, found)
 	}
 	return unknown(storage.Path(source, dir))
-}
-
-// oneOfSeveral returns an error if directories beside the loose files of a directory are checkpoints too, so that nothing says which is
-// meant.
-func oneOfSeveral(source fs.FS, dir string) error {
-	entries, err := fs.ReadDir(source, dir)
-	if err != nil {
-		return err
-	}
-	if below, directories := checkpointsBelow(source, dir, entries); directories {
-		return tensor.Bad("holds %d checkpoints", len(below)).In(storage.Path(source, dir)).Advise("give one of them: %s", tensor.JoinNames(below))
-	}
-	return nil
-}
-
-// ofNumberedFiles makes the error about the files of a directory one about a training run if they are its steps.
-func ofNumberedFiles(source fs.FS, dir string, err error) error {
-	var bad *FormatError
-	entries, listErr := fs.ReadDir(source, dir)
-	if listErr != nil || !errors.As(err, &bad) || bad.Reason != tensor.SeveralFiles {
-		return err
-	}
-	l := &stepLister{source: source, dir: dir, steps: map[string]Step{}}
-	l.addFiles(entries)
-	if steps := l.sorted(); len(steps) > 1 {
-		bad.Because(ReasonSteps).Advise("give one of those in it, such as the newest, %s", storage.Path(source, path.Join(dir, steps[len(steps)-1].Name)))
-	}
-	return err
-}
-
-// checkpointsBelow returns the paths of the checkpoints among the entries of a directory, in natural order, and whether directories are
-// among them that are so by their names. It looks at the first entries only, and at none over a network.
-func checkpointsBelow(source fs.FS, dir string, entries []fs.DirEntry) (below []string, directories bool) {
-	const mostEntries = 100
-	if _, local := storage.LocalPath(source, dir); !local {
-		return nil, false
-	}
-	for _, e := range entries[:min(len(entries), mostEntries)] {
-		name := path.Join(dir, e.Name())
-		info, err := fs.Stat(source, name)
-		if err != nil {
-			continue
-		}
-		found, loose := isCheckpoint(source, name, info)
-		if found {
-			below, directories = append(below, storage.Path(source, name)), directories || info.IsDir() && !loose
-		}
-	}
-	slices.SortFunc(below, tensor.CompareNames)
-	return below, directories
-}
-
-// checkpointsFurtherBelow returns the paths of the checkpoints in the first directories among the entries of a directory.
-func checkpointsFurtherBelow(source fs.FS, dir string, entries []fs.DirEntry) (all []string) {
-	const mostDirectories = 20
-	n := 0
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		if n++; n > mostDirectories {
-			break
-		}
-		name := path.Join(dir, e.Name())
-		if inner, err := fs.ReadDir(source, name); err == nil {
-			below, _ := checkpointsBelow(source, name, inner)
-			all = append(all, below...)
-		}
-	}
-	return all
-}
-
-// isCheckpoint reports whether a path is that of a checkpoint, and whether only loose files make it one.
-func isCheckpoint(source fs.FS, name string, info fs.FileInfo) (is, loose bool) {
-	switch {
-	case info.IsDir():
-		found, err := candidates(source, name, Options{})
-		if err != nil || len(found) == 0 {
-			return false, false
-		}
-		if !found[0].loose {
-			return true, false
-		}
-		if oneOfSeveral(source, name) != nil {
-			return false, false
-		}
-		ckpt, err := found[0].openOnly(source, name) // the files need not belong together
-		if err != nil {
-			return false, false
-		}
-		ckpt.Close()
-		return true, true
-	case !info.Mode().IsRegular():
-		return false, false
-	}
-	ckpt, err := openFile(source, name, Options{})
-	if err != nil {
-		return false, false
-	}
-	ckpt.Close()
-	return true, true
 }

@@ -74,9 +74,9 @@ func Open(path string, options Options) (*Checkpoint, error) {
 //
 // The format of a file is detected from its content, not from its name. If a directory holds a
 // checkpoint in several formats, safetensors is taken before PyTorch, and PyTorch before the others;
-// Notes of the checkpoint say what was left. Several files whose names do not say that they are the checkpoint of the directory, such as
-// step_100.pt and step_200.safetensors, are refused with tensor.SeveralFiles or ReasonSteps. Input that cannot be read is a *FormatError that says
-// what it looks like.
+// Notes of the checkpoint say what was left. A directory that is no checkpoint itself, but holds several, such as the files a.pt and b.safetensors, or
+// directories of Orbax and of transformers, is refused with tensor.SeveralFiles, or with ReasonSteps if they are numbered; the hint lists their paths. A
+// single file, or a single directory of Orbax, is taken. Input that cannot be read is a *FormatError that says what it looks like.
 func OpenSource(source fs.FS, name string, options Options) (*Checkpoint, error) {
 	c, err := open(source, name, options)
 	if failure := storage.Failure(source); failure != nil {

@@ -15,16 +15,101 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/torch/zero"
 )
 
-// alone returns a checkpoint that was opened from the files of a directory whose names say nothing about it, or an error if files of another format
-// beside them hold tensors too, so that nothing says which is meant. What has the same name in two formats is one checkpoint: a note names what is not read.
-func alone(c *Checkpoint, source fs.FS, dir string) (*Checkpoint, error) {
-	const mostOthers = 20
-	own, others, err := filesByFormat(source, dir, strings.HasPrefix(c.Format, "safetensors"))
+// openAlone opens the checkpoint. If the names of its files, or of its directories, do not say that it is that of the directory, it has to be the only
+// one there: what has the same name is the same checkpoint, and named in a note, as directories that only loose files make a checkpoint are.
+func (c *candidate) openAlone(source fs.FS, dir string) (*Checkpoint, error) {
+	if !c.loose {
+		return c.open()
+	}
+	members := membersOf(source, dir)
+	if c.apart != nil && members == nil { // over a network
+		members = c.membersByName(source, dir)
+	}
+	beside, several := c.besideOf(members)
+	if several {
+		return nil, severalError(source, dir, memberNames(members))
+	}
+	ckpt, err := c.open()
 	if err != nil {
-		c.Close()
+		if tensor.ReasonOf(err) == tensor.SeveralFiles {
+			return nil, ofFiles(source, dir, memberNames(members), err)
+		}
 		return nil, err
 	}
-	var several, beside []string
+	if c.apart == nil {
+		sameName, err := aloneAmongFiles(ckpt, source, dir, memberNames(members))
+		if err != nil {
+			ckpt.Close()
+			return nil, err
+		}
+		beside = append(beside, sameName...)
+	}
+	noteNotRead(ckpt, beside)
+	return ckpt, nil
+}
+
+// besideOf returns the checkpoints beside the candidate that can be left out with a note, and whether there are others. Files beside loose files are
+// judged when these are open.
+func (c *candidate) besideOf(members []member) (beside []string, several bool) {
+	isOwn := func(m member) bool {
+		if c.apart == nil {
+			return !m.isDir
+		}
+		return slices.Contains(c.apart, m.name)
+	}
+	for _, m := range members {
+		isAlike := func(own member) bool {
+			return isOwn(own) && isNamedLike(Step{Name: own.name}.Base(), Step{Name: m.name}.Base())
+		}
+		switch {
+		case isOwn(m) || leftover.MatchString(m.name):
+		case m.isDir && m.loose || slices.ContainsFunc(members, isAlike):
+			beside = append(beside, m.name)
+		default:
+			several = true
+		}
+	}
+	return beside, several
+}
+
+// mostOthers is how many files of another format are looked into.
+const mostOthers = 20
+
+// membersByName returns the directories of a candidate and the files beside them that hold tensors.
+func (c *candidate) membersByName(source fs.FS, dir string) (found []member) {
+	for _, name := range c.apart {
+		found = append(found, member{name: name, isDir: true})
+	}
+	own, others, _ := filesByFormat(source, dir, true)
+	files := slices.Concat(own, others)
+	for _, name := range files[:min(len(files), mostOthers)] {
+		if holdsTensors(source, path.Join(dir, name)) {
+			found = append(found, member{name: name, loose: true})
+		}
+	}
+	return found
+}
+
+// ofFiles returns the error for the files of a directory that are several checkpoints, or err if it is not known which they are. found are those that
+// were opened.
+func ofFiles(source fs.FS, dir string, found []string, err error) error {
+	if len(found) < 2 {
+		safe, others, listErr := filesByFormat(source, dir, true)
+		if found = slices.Concat(safe, others); listErr != nil || len(found) < 2 {
+			return err
+		}
+	}
+	return severalError(source, dir, found)
+}
+
+// aloneAmongFiles returns an error if files of another format beside the loose files of a checkpoint hold tensors too, so that nothing says which is
+// meant. What has the same name in two formats is one checkpoint: sameName are the files of it that are not read.
+func aloneAmongFiles(c *Checkpoint, source fs.FS, dir string, members []string) (sameName []string, err error) {
+	own, others, err := filesByFormat(source, dir, strings.HasPrefix(c.Format, "safetensors"))
+	if err != nil {
+		return nil, err
+	}
+	var several []string
 	for _, other := range others[:min(len(others), mostOthers)] {
 		is := func(related func(a, b string) bool) bool {
 			return slices.ContainsFunc(own, func(name string) bool { return related(Step{Name: name}.Base(), Step{Name: other}.Base()) })
@@ -32,20 +117,17 @@ func alone(c *Checkpoint, source fs.FS, dir string) (*Checkpoint, error) {
 		switch {
 		case !is(isOtherStep) && !holdsTensors(source, path.Join(dir, other)):
 		case is(isNamedLike):
-			beside = append(beside, other)
+			sameName = append(sameName, other)
 		default:
 			several = append(several, other)
 		}
 	}
 	if several != nil {
-		c.Close()
-		all := slices.Concat(own, several)
-		slices.SortFunc(all, tensor.CompareNames)
-		return nil, tensor.Bad("directory holds checkpoints of several formats: %s", tensor.JoinNames(all)).In(storage.Path(source, dir)).Because(tensor.SeveralFiles).
-			Advise("give the path of one, such as %s", storage.Path(source, path.Join(dir, all[0])))
+		all := slices.Concat(members, own, several)
+		slices.Sort(all)
+		return nil, severalError(source, dir, slices.Compact(all))
 	}
-	noteNotRead(c, beside)
-	return c, nil
+	return sameName, nil
 }
 
 // noteOthers notes the files of weights beside a checkpoint whose name says that it is that of the directory, as far as names tell them.

@@ -211,7 +211,7 @@ func is[E error](err error) bool {
 }
 
 // choosing are the reasons for errors about what a command is to read of a checkpoint, not about the checkpoint itself, with the flag that asked for
-// what is not there, "" where a flag is missing.
+// what is not there, "" where a flag or a longer path is missing.
 var choosing = map[tensor.Reason]string{
 	tensor.NoStep:               "--step",
 	formats.ReasonNoSteps:       "--all-steps",
@@ -219,6 +219,7 @@ var choosing = map[tensor.Reason]string{
 	zero.ReasonNoComputeWeights: "--weights",
 	model.ReasonSeveralModels:   "",
 	formats.ReasonSteps:         "",
+	tensor.SeveralFiles:         "",
 }
 
 func isOfChoice(err error) bool {
@@ -399,7 +400,7 @@ func formatHint(e *tensor.FormatError) string {
 	case model.ReasonAdapter:
 		return fmt.Sprintf("griffin convert --adapter %s BASE DST merges it into its base", e.File)
 	case formats.ReasonSteps:
-		return e.Hint + "; --step N selects one where a command has it, and --all-steps takes all"
+		return e.Hint + "; --step N selects one, and --all-steps, where a command has it, takes all"
 	case model.ReasonNotOfFamily:
 		return "griffin inspect shows the names; " + e.Hint
 	}

@@ -129,8 +129,8 @@ func TestTargetFlags(t *testing.T) {
 	}
 }
 
-// TestWhatHasToBeChosen checks that every path of every command that holds several steps or models is refused with the same exit status, and with a hint that
-// names flags only if these are for that path. An adapter and several checkpoints are none of the choices of a checkpoint.
+// TestWhatHasToBeChosen checks that every path of every command that holds several steps, checkpoints or models is refused with the same exit status, and with a hint that
+// names flags only if these are for that path. An adapter is none of the choices of a checkpoint.
 func TestWhatHasToBeChosen(t *testing.T) {
 	const data = "../../testdata/finetune/"
 	dir := t.TempDir()
@@ -164,8 +164,8 @@ func TestWhatHasToBeChosen(t *testing.T) {
 		{files, exitUsage, "--step", commands},
 		{directories, exitUsage, "--step", commands[1:]}, // the newest step
 		{data + "several.pt", exitUsage, "--model NAME selects", commands[:9]},
-		{unlike, exitBadInput, "-", commands},
-		{data, exitBadInput, "-", commands},
+		{unlike, exitUsage, "-", commands},
+		{data, exitUsage, "-", commands},
 		{data + "adapter", exitBadInput, "-", commands[:9]},
 	} {
 		for _, command := range tt.commands {

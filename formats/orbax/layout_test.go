@@ -2,6 +2,7 @@ package orbax
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -76,7 +77,7 @@ func TestSteps(t *testing.T) {
 				if got := refused(t, path, test.step); !strings.Contains(got, test.err) {
 					t.Errorf("%q, want %q", got, test.err)
 				}
-				if Detect(storage.Local(path), ".") != (test.name != "nothing") {
+				if is, apart := Detect(storage.Local(path), "."); is != (test.name != "nothing") || apart != nil {
 					t.Error("wrongly detected")
 				}
 				return
@@ -161,6 +162,20 @@ func TestFlaxSteps(t *testing.T) {
 
 func TestItems(t *testing.T) {
 	want := expected(t, "rg_tree")
+	for _, test := range []struct {
+		files map[string]string
+		apart []string
+	}{
+		{map[string]string{"2b": sample}, []string{"2b"}},
+		{map[string]string{"2b": sample, "2b-it": sample, "logs": ""}, []string{"2b", "2b-it"}},
+		{map[string]string{"a": sample, "b": sample, "_CHECKPOINT_METADATA": "={}"}, nil},
+		{map[string]string{"7": sample, "9": sample}, nil},
+		{map[string]string{".": sample}, nil},
+	} {
+		if is, apart := Detect(storage.Local(build(t, test.files)), "."); !is || !slices.Equal(apart, test.apart) {
+			t.Errorf("%v: %t, %q", test.files, is, apart)
+		}
+	}
 	t.Run("only child", func(t *testing.T) {
 		c := open(t, build(t, map[string]string{"2b": sample, "tokenizer.model": "=x"}), Newest)
 		compare(t, c, "", want)
@@ -192,8 +207,10 @@ func TestItems(t *testing.T) {
 	})
 	t.Run("unrelated", func(t *testing.T) {
 		path := build(t, map[string]string{"2b": sample, "2b-it": sample})
-		if got := refused(t, path, Newest); !strings.Contains(got, "several checkpoints: 2b, 2b-it") {
-			t.Error(got)
+		_, err := Open(storage.Local(path), ".", Newest)
+		var bad *tensor.FormatError
+		if want := "give one of those in it: " + path + "/2b, " + path + "/2b-it"; !errors.As(err, &bad) || bad.Reason != tensor.SeveralFiles || bad.Hint != want {
+			t.Errorf("%+v, want %q", err, want)
 		}
 	})
 	t.Run("unfinished item", func(t *testing.T) {

@@ -16,6 +16,7 @@ type selection struct {
 	steps []step // all steps, ascending
 	items []item
 	notes []string
+	apart []string // names of the items if nothing says that the directory is a checkpoint, so that each of them is one
 }
 
 // item is a directory with the files of one tree, or a single Flax file.
@@ -65,11 +66,13 @@ func (f finder) find(want int64) (*selection, error) {
 	if len(items) == 0 {
 		return nil, f.nothing()
 	}
-	if _, isStep := parseStep(f.base()); len(items) > 1 && !declared && !isStep {
-		return nil, tensor.Bad("several checkpoints: %s", names(items, func(i item) string { return i.name })).In(f.path).
-			Advise("open one of them")
+	s := &selection{items: items, notes: notes}
+	if _, isStep := parseStep(f.base()); !declared && !isStep {
+		for _, i := range items {
+			s.apart = append(s.apart, i.name)
+		}
 	}
-	return &selection{items: items, notes: notes}, nil
+	return s, nil
 }
 
 // errNothing is the cause if there is no sign of a checkpoint.

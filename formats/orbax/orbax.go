@@ -53,15 +53,19 @@ func Open(source fs.FS, name string, step int64) (*tensor.Checkpoint, error) {
 }
 
 // Detect reports whether a directory looks like a checkpoint of Orbax or Flax: one that Open opens,
-// or refuses for another reason than that there is none.
-func Detect(source fs.FS, name string) bool {
+// or refuses for another reason than that there is none. If the directory is none itself, but holds directories
+// that are, apart has their names; Open opens the only one, and refuses several.
+func Detect(source fs.FS, name string) (is bool, apart []string) {
 	dir, closer, err := openDirectory(source, name)
 	if err != nil {
-		return !errors.Is(err, fs.ErrNotExist) // unfinished, or not readable: Open says so
+		return !errors.Is(err, fs.ErrNotExist), nil // unfinished, or not readable: Open says so
 	}
 	defer closer.Close()
-	_, err = finder{dir.listed()}.find(Newest)
-	return !errors.Is(err, errNothing)
+	s, err := finder{dir.listed()}.find(Newest)
+	if err != nil {
+		return !errors.Is(err, errNothing), nil
+	}
+	return true, s.apart
 }
 
 // checkpoint reads the items that make up one checkpoint. Its Root is the directory of its step, "" if there are no steps.
@@ -69,6 +73,10 @@ func (d *directory) checkpoint(step int64, root io.Closer) (c *tensor.Checkpoint
 	s, err := finder{d.listed()}.find(step)
 	if err != nil {
 		return nil, err
+	}
+	if len(s.apart) > 1 {
+		return nil, tensor.Bad("is no checkpoint itself").In(d.path).Because(tensor.SeveralFiles).
+			Advise("give one of those in it: %s", names(s.apart, d.in))
 	}
 	var items []*contents
 	defer func() {

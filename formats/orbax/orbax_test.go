@@ -161,7 +161,7 @@ func TestSound(t *testing.T) {
 			if len(c.Notes) > 0 {
 				t.Errorf("notes %q", c.Notes)
 			}
-			if !Detect(storage.Local("testdata/sound"), test.name) {
+			if is, _ := Detect(storage.Local("testdata/sound"), test.name); !is {
 				t.Error("not detected")
 			}
 		})

@@ -107,7 +107,7 @@ func (f finder) atStep(all []step, want int64) (*selection, error) {
 	}
 	if len(prefixes) > 1 {
 		return nil, tensor.Bad("holds steps of several series: %s", names(all, func(s step) string { return s.name })).In(f.path).
-			Advise("open one of them")
+			Because(tensor.SeveralFiles).Advise("give one of those in it: %s", names(all, func(s step) string { return f.in(s.name) }))
 	}
 	steps := slices.DeleteFunc(all, func(s step) bool { return s.prefix != prefixes[0] })
 	markUncommitted(steps)

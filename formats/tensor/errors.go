@@ -25,7 +25,7 @@ type Reason string
 // NoStep is the reason for refusing a step that is asked for and not there. The problem lists the steps that are.
 const NoStep Reason = "no step"
 
-// SeveralFiles is the reason for refusing the files of a directory because they are no one checkpoint.
+// SeveralFiles is the reason for refusing a directory because its files or directories are no one checkpoint.
 const SeveralFiles Reason = "several files"
 
 // Bad returns a FormatError without a location; In, Within, At and Of add what is known. The verb

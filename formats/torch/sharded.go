@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -128,9 +129,16 @@ func openDirectory(source fs.FS, dir string, options Options) (*tensor.Checkpoin
 		return Open(source, path.Join(dir, files[0]), options)
 	}
 	slices.SortFunc(files, tensor.CompareNames)
+	if slices.ContainsFunc(files, shardName.MatchString) {
+		return nil, tensor.Bad("directory holds shards of a checkpoint and no index: %s", tensor.JoinNames(files)).In(storage.Path(source, dir)).
+			Advise("the checkpoint is incomplete: download or copy its index too, such as %s", IndexName)
+	}
 	return nil, tensor.Bad("directory holds %d files of torch.save and no index: %s", len(files), tensor.JoinNames(files)).In(storage.Path(source, dir)).Because(tensor.SeveralFiles).
 		Advise("give the path of one, such as %s", storage.Path(source, path.Join(dir, files[0])))
 }
+
+// shardName matches the names of shards, of which several are one checkpoint.
+var shardName = regexp.MustCompile(`-of-\d+`)
 
 // lacksIndexOfDCP reports whether files are those of a distributed checkpoint, __0_0.distcp and others, which is opened by its .metadata.
 func lacksIndexOfDCP(files []string) bool {

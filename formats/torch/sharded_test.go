@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 )
 
 const hfBin = "testdata/sound/hf_bin"
@@ -137,6 +139,16 @@ func TestDirectory(t *testing.T) {
 	put("testdata/sound/deflated.pt", "other.pt")
 	_, err = openPath(dir)
 	checkError(t, err, "2 files of torch.save and no index")
+	shard := filepath.Join(dir, "pytorch_model-00001-of-00002.bin")
+	put("testdata/sound/deflated.pt", filepath.Base(shard))
+	_, err = openPath(dir)
+	checkError(t, err, "shards of a checkpoint and no index")
+	if tensor.ReasonOf(err) != "" { // there is nothing to choose
+		t.Errorf("got %+v", err)
+	}
+	if err := os.Remove(shard); err != nil {
+		t.Fatal(err)
+	}
 	put("testdata/sound/deflated.pt", "__0_0.distcp") // of a directory that lacks its hidden file
 	_, err = openPath(dir)
 	checkError(t, err, "no .metadata")
