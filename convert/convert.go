@@ -398,7 +398,7 @@ func (c *conversion) listFiles(ctx context.Context, stage *staging) ([]manifest.
 		}
 		all = append(all, manifest.OutputFile{Name: name, Bytes: s.Bytes, Sum: s.Sum})
 		if f := known[name]; f != nil {
-			f.Sum = s.Sum
+			f.Bytes, f.Sum = new(s.Bytes), s.Sum
 		} else {
 			c.result.Files = append(c.result.Files, ResultFile{name, new(s.Bytes), s.Sum})
 		}

@@ -18,7 +18,7 @@ import (
 // output is the files of weights that a conversion writes, laid out before the first byte.
 type output interface {
 	format() string                                                               // the Format of the written checkpoint
-	files() []ResultFile                                                          // nil if not known in advance
+	files() []ResultFile                                                          // as far as they are known in advance
 	shards() int                                                                  // number of files, 0 if not known in advance
 	file(i int) string                                                            // the file that has Plan.Dests[i], "" if not known in advance
 	size() int64                                                                  // bytes of all files, at most
@@ -151,17 +151,27 @@ func (o torchOutput) written() output {
 	return torchOutput{&torch.Layout{Size: o.Size}, o.name}
 }
 
-// orbaxOutput is files whose names and sizes depend on the weights.
+// orbaxOutput is a directory of files whose sizes, and with OCDBT the names and number of those of weights, may depend on the weights.
 type orbaxOutput struct {
 	*orbax.Layout
 	as orbax.Format
 }
 
-func (o orbaxOutput) format() string      { return "orbax-" + o.as.String() }
-func (o orbaxOutput) files() []ResultFile { return nil }
-func (o orbaxOutput) shards() int         { return 0 }
-func (o orbaxOutput) file(int) string     { return "" }
-func (o orbaxOutput) size() int64         { return o.Size }
+func (o orbaxOutput) format() string  { return "orbax-" + o.as.String() }
+func (o orbaxOutput) shards() int     { return 0 }
+func (o orbaxOutput) file(int) string { return "" }
+func (o orbaxOutput) size() int64     { return o.Size }
+
+func (o orbaxOutput) files() (all []ResultFile) {
+	for _, f := range o.Files() {
+		r := ResultFile{Name: f.Name}
+		if f.Size >= 0 {
+			r.Bytes = new(f.Size)
+		}
+		all = append(all, r)
+	}
+	return all
+}
 
 func (o orbaxOutput) uploadNames() (names, hidden []string) { return o.UploadNames() }
 

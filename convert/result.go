@@ -53,7 +53,7 @@ type Result struct {
 // ResultFile is a file of the destination.
 type ResultFile struct {
 	Name  string `json:"name"`            // relative to the destination's directory
-	Bytes *int64 `json:"bytes,omitempty"` // nil before a record of the conversion is written, whose size depends on digests
+	Bytes *int64 `json:"bytes,omitempty"` // nil if it is not known yet: that of compressed weights, or of a record of the conversion, which has digests
 	digest.Sum
 }
 

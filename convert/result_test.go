@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"encoding/json"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/digest"
@@ -144,6 +146,46 @@ func TestResultDTypes(t *testing.T) {
 		r, err := Convert(t.Context(), checkpoint(t, tensors...), filepath.Join(t.TempDir(), "hf"), Options{DryRun: true, Settings: model.Settings{LogitsSoftCap: ptr(30.0), EmbeddingScale: ptr(true)}})
 		if err != nil || r.DType != "float32" || !slices.Equal(r.DTypes, want) {
 			t.Errorf("%+v, %v, want %q", r, err, want)
+		}
+	}
+}
+
+// A dry run lists the files that an Orbax directory will have, and their sizes as far as compression does not decide them; of OCDBT, all but the data files.
+func TestOrbaxFilesInAdvance(t *testing.T) {
+	source, err := formats.Open("../testdata/micro-griffin/hf", formats.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	for _, format := range orbax.Formats() {
+		dst := filepath.Join(t.TempDir(), "flax")
+		o := Options{To: ToOrbax, OrbaxFormat: format, DryRun: true}
+		planned, err := Convert(t.Context(), source, dst, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.DryRun = false
+		made, err := Convert(t.Context(), source, dst, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, compressed := map[string]int64{}, 0
+		for _, f := range made.Files {
+			if !strings.HasPrefix(f.Name, "d/") {
+				size[f.Name] = *f.Bytes
+			}
+		}
+		for _, f := range planned.Files {
+			if n, ok := size[f.Name]; !ok || f.Bytes != nil && *f.Bytes != n {
+				t.Errorf("%s: %+v, written: %t, %d bytes", format, f, ok, n)
+			}
+			if f.Bytes == nil {
+				compressed++
+			}
+		}
+		want := map[orbax.Format]int{orbax.ZarrUncompressed: 1, orbax.Zarr: 1 + (len(planned.Files)-5)/2} // conversion.json, and each array's one chunk beside its document
+		if n := cmp.Or(want[format], 2); len(planned.Files) != len(size) || compressed != n {             // conversion.json and the manifest
+			t.Errorf("%s: %d files planned, %d of them compressed, want %d; %d written", format, len(planned.Files), compressed, n, len(size))
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/cmd/internal/terminal"
 	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
@@ -412,13 +413,16 @@ func printPlan(w io.Writer, r *convert.Result) {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", text.Printable(t.Name), t.DType, tensor.ShapeString(t.Shape), made)
 	}
 	fmt.Fprintln(table)
-	if r.Shards == 0 {
-		fmt.Fprintf(table, "files of weights\ttheir names and number depend on the weights\n")
+	if strings.HasPrefix(r.OutputFormat, "orbax-"+orbax.OCDBT.String()) {
+		fmt.Fprintf(table, "d/*\tthe weights; names and number depend on them\n")
 	}
 	for _, f := range r.Files {
-		shown := "a record of the conversion"
-		if f.Bytes != nil {
+		shown := "its size depends on the weights"
+		switch {
+		case f.Bytes != nil:
 			shown = size(*f.Bytes)
+		case strings.HasSuffix(f.Name, manifest.Name):
+			shown = "a record of the conversion"
 		}
 		fmt.Fprintf(table, "%s\t%s\n", text.Printable(f.Name), shown)
 	}

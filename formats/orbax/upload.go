@@ -31,20 +31,13 @@ const (
 // UploadNames returns the names of the files that Upload creates: those that remain, and those that it renames or removes, under their first
 // names.
 func (l *Layout) UploadNames() (names, hidden []string) {
-	for _, file := range l.metadata() {
-		names = append(names, file.name)
+	for _, f := range l.Files() {
+		names = append(names, f.Name)
 	}
 	if !l.ocdbt {
-		for _, a := range l.arrays {
-			key, _ := a.Document()
-			names = append(names, a.name+"/"+key)
-			for n := range a.Chunks() {
-				names = append(names, a.name+"/"+a.Key(n))
-			}
-		}
 		return names, nil
 	}
-	names, hidden = append(names, ocdbt.ManifestName), []string{nodesName}
+	hidden = []string{nodesName}
 	for i := range l.files {
 		hidden = append(hidden, dataName(i))
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/griffin-ckpt/griffin/formats/orbax/ocdbt"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 )
 
@@ -53,6 +54,37 @@ func (l *Layout) metadata() []metadataFile {
 		{CommitName, text("Checkpoint commit was successful")},
 		{"_METADATA", func(w *bufio.Writer) { l.encodeMetadata(w, arrays) }},
 	}
+}
+
+// File is a file of a checkpoint that is to be written.
+type File struct {
+	Name string // relative to the directory
+	Size int64  // in bytes; -1 if it depends on the elements, because they are compressed
+}
+
+// Files returns the files whose names do not depend on the elements of tensors: all of a format without OCDBT, whose data files are named by their
+// content.
+func (l *Layout) Files() (all []File) {
+	for _, f := range l.metadata() {
+		size, _ := f.WriteTo(io.Discard) // which does not fail
+		all = append(all, File{f.name, size})
+	}
+	if l.ocdbt {
+		return append(all, File{ocdbt.ManifestName, -1})
+	}
+	for _, a := range l.arrays {
+		key, text := a.Document()
+		all = append(all, File{a.name + "/" + key, int64(len(text))})
+		for n := range a.Chunks() {
+			size := int64(-1)
+			if !a.Compress {
+				elements, padding := a.Run(n)
+				size = elements + padding
+			}
+			all = append(all, File{a.name + "/" + a.Key(n), size})
+		}
+	}
+	return all
 }
 
 // writeMetadata writes the files that describe the tree.
