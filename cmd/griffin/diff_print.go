@@ -74,7 +74,11 @@ func details(r *diff.Result, g *diff.Group) string {
 	first := &r.Tensors[g.Tensors[0]]
 	var parts []string
 	if g.Change != "" {
-		parts = append(parts, text.Printable(g.Change))
+		change := text.Printable(g.Change)
+		if words := x.ChangedWords(); words != "" {
+			change += ", " + words
+		}
+		parts = append(parts, change)
 	}
 	if g.Status == diff.OnlyA || g.Status == diff.OnlyB {
 		parts = append(parts, text.Count(int64(len(g.Tensors)), "tensor")+", "+text.Count(x.Elements, "element"))
@@ -192,10 +196,11 @@ func notFinite(s *diff.Summary) string {
 
 // share returns how many of the elements differ.
 func share(n, of int64) string {
+	const few = 10
 	switch percent := 100 * float64(n) / float64(of); {
 	case n == of:
 		return "all " + text.Count(of, "element")
-	case percent < 0.1:
+	case n < few || percent < 0.1:
 		return fmt.Sprintf("%s of %s", text.Grouped(n), text.Count(of, "element"))
 	default:
 		return fmt.Sprintf("%.3g%% of %s", min(percent, 99.9), text.Count(of, "element"))

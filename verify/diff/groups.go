@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
@@ -347,6 +348,7 @@ func (t *TensorDiff) Change() string {
 // Extent is the range of a group's metrics.
 type Extent struct {
 	Elements, Differing int64
+	Changed             int64    // elements of explain.Sparse that were changed, if rounding to another dtype changed others
 	Beyond              int64    // elements outside the tolerance, if there is one
 	MaxAbs              float64  // the largest
 	RelativeL2          float64  // the largest
@@ -364,6 +366,9 @@ func (r *Result) Extent(g *Group) Extent {
 		x.Elements += t.Elements
 		if t.Quantized != nil {
 			x.Ratio = max(x.Ratio, float64(t.Quantized.Ratio))
+		}
+		if t.DTypeB != "" && t.Explained() && t.Explanation.Kind == explain.Sparse {
+			x.Changed += t.Explanation.Changed
 		}
 		m := t.Metrics
 		if m == nil {
@@ -385,6 +390,14 @@ func (r *Result) Extent(g *Group) Extent {
 		x.Inf[0], x.Inf[1] = x.Inf[0]+m.InfA, x.Inf[1]+m.InfB
 	}
 	return x
+}
+
+// ChangedWords says how many elements were changed apart from the dtype, if few were: "1 of 384 apart from the dtype"; otherwise "".
+func (x *Extent) ChangedWords() string {
+	if x.Changed == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s of %s apart from the dtype", text.Grouped(x.Changed), text.Grouped(x.Elements))
 }
 
 // LeastError says how far so many quantised tensors are from the least error that their scheme allows; "" if none is quantised.

@@ -383,3 +383,17 @@ func TestRenamedRest(t *testing.T) {
 		}
 	}
 }
+
+// Of tensors that became another dtype, which changes the bits of all elements, the few that were changed otherwise are counted.
+func TestFewChangedApartFromTheDType(t *testing.T) {
+	one := func(dtype string, kind explain.Kind) TensorDiff {
+		return TensorDiff{Status: DType, DTypeB: dtype, Elements: 3000, Metrics: &Metrics{Differing: 3000}, Explanation: &explain.Explanation{Kind: kind, Changed: 2}}
+	}
+	r := &Result{Tensors: []TensorDiff{one("bfloat16", explain.Sparse), one("bfloat16", explain.Sparse), one("", explain.Sparse), one("bfloat16", explain.Scaled)}}
+	for want, tensors := range map[string][]int{"2 of 3,000 apart from the dtype": {0}, "4 of 6,000 apart from the dtype": {0, 1}, "": {2, 3}} {
+		x := r.Extent(&Group{Tensors: tensors})
+		if got := x.ChangedWords(); got != want {
+			t.Errorf("%v: %q, want %q", tensors, got, want)
+		}
+	}
+}

@@ -19,7 +19,7 @@ func TestShareOf(t *testing.T) {
 	for _, tt := range []struct {
 		n, of int64
 		want  string
-	}{{5, 5, "all"}, {1, 2000, "1"}, {2, 2000, "0.1%"}, {1, 3, "33.3%"}, {9999, 10_000, "99.9%"}, {1234, 10_000_000, "1,234"}} {
+	}{{5, 5, "all"}, {1, 2000, "1 of 2,000"}, {1, 60, "1 of 60"}, {9, 40, "9 of 40"}, {10, 40, "25%"}, {9999, 10_000, "99.9%"}, {1234, 10_000_000, "1,234 of 10,000,000"}} {
 		if got := shareOf(tt.n, tt.of); got != tt.want {
 			t.Errorf("%d of %d: %s, want %s", tt.n, tt.of, got, tt.want)
 		}
@@ -126,6 +126,26 @@ func TestChangesChart(t *testing.T) {
 	want := []chart.Point{{X: -2, To: -1, Y: 3, Text: "2⁻² to 2⁻¹: 3 elements"}, {X: 0, To: 1, Y: 1, Text: "2⁰ to 2¹: 1 element"}}
 	if got := c.Series[0].Points; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// The caption says of how many elements the bars are: not of those whose difference is NaN, infinite or 0.
+func TestCaptionOfChanges(t *testing.T) {
+	differing := func(n int64) *diff.Metrics {
+		return &diff.Metrics{Differing: n, Changes: diff.NewChanges(diff.Change{Exponent: -2, Count: 3000})}
+	}
+	for _, tt := range []struct {
+		rest int64 // elements of the tensors that have no bar
+		want string
+	}{
+		{0, "Differences |b − a| of all elements that differ, of 1 tensor, counted by powers of two."},
+		{1, "Differences |b − a| of 3,000 of 3,001 elements that differ, counted by powers of two; of the other, the difference is NaN, infinite or 0."},
+		{2, "Differences |b − a| of 3,000 of 3,002 elements that differ, counted by powers of two; of the others, the difference is NaN, infinite or 0."},
+	} {
+		r := &diff.Result{Tensors: []diff.TensorDiff{{Name: "a", Status: diff.Differs, Metrics: differing(3000)}, {Name: "b", Status: diff.Differs, Metrics: &diff.Metrics{Differing: tt.rest}}}}
+		if got := newDiffPage(r).Changes.Caption; got != tt.want {
+			t.Errorf("got  %q\nwant %q", got, tt.want)
+		}
 	}
 }
 

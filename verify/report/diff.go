@@ -45,6 +45,7 @@ func newDiffPage(r *diff.Result) *diffPage {
 	g := &diffPage{Result: r, Groups: groupsTable(r), Config: configTable(r)}
 	ids := map[*diff.TensorDiff]string{}
 	var differing []*diff.TensorDiff
+	elements := int64(0) // that differ
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
 		if t.Same() {
@@ -53,7 +54,11 @@ func newDiffPage(r *diff.Result) *diffPage {
 		if g.Changed++; g.Changed <= MaxRows {
 			ids[t] = fmt.Sprintf("tensor%d", i)
 		}
-		if t.Metrics != nil && len(t.Metrics.Changes) > 0 {
+		if t.Metrics == nil {
+			continue
+		}
+		elements += t.Metrics.Differing
+		if len(t.Metrics.Changes) > 0 {
 			differing = append(differing, t)
 		}
 	}
@@ -64,7 +69,7 @@ func newDiffPage(r *diff.Result) *diffPage {
 	g.Tensors = changedTable(r, ids)
 	g.Maps = diffMaps(r, ids)
 	g.Layers = layersChart(r, differing)
-	g.Changes, g.Single = histogramsOf(differing)
+	g.Changes, g.Single = histogramsOf(differing, elements)
 	return g
 }
 
@@ -223,15 +228,16 @@ func changeOf(t *diff.TensorDiff) string {
 	if t.CopyOf != "" {
 		return "a copy of " + t.CopyOf
 	}
-	x := diff.Extent{}
-	if t.Quantized != nil {
-		x.Ratio = float64(t.Quantized.Ratio)
-	}
+	r := &diff.Result{Tensors: []diff.TensorDiff{*t}}
+	x := r.Extent(&diff.Group{Tensors: []int{0}})
 	return judged(t.Change(), &x, 1)
 }
 
-// judged adds to what was done to so many tensors how well they were quantised.
+// judged adds to what was done to so many tensors how many elements were changed, if few were, and how well the tensors were quantised.
 func judged(change string, x *diff.Extent, tensors int) string {
+	if words := x.ChangedWords(); words != "" {
+		change += ", " + words
+	}
 	if words := x.LeastError(tensors); words != "" {
 		change += "; " + words
 	}
@@ -272,11 +278,12 @@ func firstDifference(t *diff.TensorDiff) string {
 }
 
 func shareOf(n, of int64) string {
+	const few = 10
 	switch percent := 100 * float64(n) / float64(of); {
 	case n == of:
 		return "all"
-	case percent < 0.1:
-		return text.Grouped(n)
+	case n < few || percent < 0.1:
+		return text.Grouped(n) + " of " + text.Grouped(of)
 	default:
 		return fmt.Sprintf("%.3g%%", math.Min(percent, 99.9))
 	}

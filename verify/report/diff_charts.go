@@ -17,18 +17,25 @@ import (
 // maxHistograms is how many tensors have a histogram of their own.
 const maxHistograms = 6
 
-// histogramsOf returns the plots of how much elements changed: of all tensors, and of those that are farthest apart.
-func histogramsOf(differing []*diff.TensorDiff) (all *chart.Chart, single []*chart.Chart) {
+// histogramsOf returns the plots of how much elements changed: of all tensors, of which so many elements differ, and of those that are farthest
+// apart.
+func histogramsOf(differing []*diff.TensorDiff, elements int64) (all *chart.Chart, single []*chart.Chart) {
 	if len(differing) == 0 {
 		return nil, nil
 	}
-	total := map[int]int64{}
+	total, counted := map[int]int64{}, int64(0)
 	for _, t := range differing {
 		for c := range t.Metrics.Changes.All() {
 			total[c.Exponent] += c.Count
+			counted += c.Count
 		}
 	}
-	all = changesChart(total, "Elements by the size of their difference", fmt.Sprintf("Differences |b − a| of all elements that differ, of %s, counted by powers of two.", text.Count(int64(len(differing)), "tensor")), "all")
+	caption := fmt.Sprintf("Differences |b − a| of all elements that differ, of %s, counted by powers of two.", text.Count(int64(len(differing)), "tensor"))
+	if n := elements - counted; n > 0 {
+		caption = fmt.Sprintf("Differences |b − a| of %s of %s that differ, counted by powers of two; of %s, the difference is NaN, infinite or 0.",
+			text.Grouped(counted), text.Count(elements, "element"), map[bool]string{true: "the other", false: "the others"}[n == 1])
+	}
+	all = changesChart(total, "Elements by the size of their difference", caption, "all")
 	if len(differing) == 1 {
 		return all, nil
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -109,148 +108,6 @@ func whatIsAlone(r *diff.Result) []string {
 	return phrases
 }
 
-// whatIsNotFinite counts the tensors that differ and have NaN or infinities, and those of which nothing else is left. named says that
-// tensors that differ are counted before.
-func whatIsNotFinite(r *diff.Result, named bool) []string {
-	var whole [2]int // tensors of which every value is NaN, by side
-	rest := r.Summary.NonFinite
-	for i := range r.Tensors {
-		t := &r.Tensors[i]
-		if t.Metrics == nil {
-			continue
-		}
-		every := [2]bool{t.Metrics.NaNA == t.Elements, t.Metrics.NaNB == t.Elements}
-		for side := range every {
-			if every[side] {
-				whole[side]++
-			}
-		}
-		if every[0] || every[1] {
-			rest--
-		}
-	}
-	var phrases []string
-	if rest > 0 {
-		s := &r.Summary
-		differing := s.Differ + s.DType + s.Shape
-		has := text.Agree(int64(s.NonFinite), "tensor", "has", "have")
-		switch {
-		case !named || s.NonFinite > differing: // some are equal within the tolerance
-		case differing == 1:
-			has = "it has"
-		case s.NonFinite == 1:
-			has = "1 of the tensors that differ has"
-		default:
-			has = text.Grouped(int64(s.NonFinite)) + " of the tensors that differ have"
-		}
-		phrases = append(phrases, has+" NaN or infinities")
-	}
-	for side, n := range whole {
-		if n == 0 {
-			continue
-		}
-		where := text.Count(int64(n), "tensor")
-		if rest > 0 {
-			where = text.Grouped(int64(n)) + " of them"
-		}
-		phrases = append(phrases, fmt.Sprintf("every value of %s is NaN in %s", string("AB"[side]), where))
-	}
-	return phrases
-}
-
-// isFarOff reports whether one side of a tensor has NaN or infinities that the other has not, so that no distance says how far it moved.
-func isFarOff(m *diff.Metrics) bool {
-	return m.NaNA != m.NaNB || m.InfA != m.InfB || math.IsNaN(float64(m.RelativeL2))
-}
-
-// movements are the tensors of a diff that changed in no way that has a name.
-type movements struct {
-	n, outside int             // those that are near, and those of them in no layer
-	farOff     int             // those that are not near
-	lists      map[string]bool // of the layers with near ones
-	layers     map[int]bool    // all
-	distances  map[int]float64 // mean of the near ones in a layer
-}
-
-func movementsOf(r *diff.Result) *movements {
-	m := &movements{lists: map[string]bool{}, layers: map[int]bool{}, distances: map[int]float64{}}
-	moved := map[int]int{} // tensors, by layer
-	for i := range r.Tensors {
-		t := &r.Tensors[i]
-		list, layer, _ := diff.SplitLayer(t.Name)
-		if layer >= 0 && t.Status != diff.OnlyA && t.Status != diff.OnlyB {
-			m.layers[layer] = true
-		}
-		switch {
-		case t.Metrics == nil || t.Metrics.Differing == 0 || t.Status == diff.Equal || t.Explanation != nil && t.Explanation.Kind != explain.Other:
-		case isFarOff(t.Metrics):
-			m.farOff++
-		case layer < 0:
-			m.n++
-			m.outside++
-		default:
-			m.n++
-			m.lists[list] = true
-			moved[layer]++
-			m.distances[layer] += math.Min(t.Distance(), 1e30)
-		}
-	}
-	for layer, n := range moved {
-		m.distances[layer] /= float64(n)
-	}
-	return m
-}
-
-// farthest returns the layers that moved at least half as far as the one that moved farthest, in order.
-func (m *movements) farthest() (far []int) {
-	largest := 0.0
-	for _, distance := range m.distances {
-		largest = math.Max(largest, distance)
-	}
-	for layer, distance := range m.distances {
-		if distance >= largest/2 {
-			far = append(far, layer)
-		}
-	}
-	slices.Sort(far)
-	return far
-}
-
-// whatMoved says where the tensors are that changed in no way that has a name. alone says that no others changed.
-func whatMoved(r *diff.Result, alone bool) string {
-	m := movementsOf(r)
-	if m.n == 0 {
-		return ""
-	}
-	moved := otherValues(m.n+m.farOff, map[bool]string{true: "tensor", false: "other tensor"}[alone])
-	if len(m.lists) != 1 || len(m.layers) < 2 {
-		return moved
-	}
-	far := m.farthest()
-	all, only := len(far) == len(m.layers), len(far) == len(m.distances) && m.outside == 0
-	words := ""
-	for list := range m.lists {
-		words = r.LayersOf(&diff.Group{List: list, Layers: far})
-	}
-	switch {
-	case all && len(far) == 2:
-		return moved + ", both layers about equally far"
-	case all:
-		return fmt.Sprintf("%s, all %d layers about equally far", moved, len(m.layers))
-	case len(far) > 8 && strings.Count(words, ",") > 3:
-		return fmt.Sprintf("%s, in %s", moved, text.Count(len(m.distances), "layer"))
-	case only && alone && r.Tolerance != "":
-		return "only " + words + " moved by more than " + r.Tolerance
-	case only && alone:
-		return "only " + words + " moved"
-	case only:
-		return fmt.Sprintf("%s, in %s", moved, words)
-	case alone:
-		return words + " moved most"
-	}
-	return fmt.Sprintf("%s, farthest apart in %s", moved, words)
-}
-
 func otherValues(tensors int, noun string) string {
 	return text.Agree(int64(tensors), noun, "has", "have") + " other values"
 }
@@ -266,7 +123,8 @@ type deed struct {
 	most   int
 	n      int
 
-	few, of int64 // elements that were changed, and all of the tensors, if few were; otherwise 0
+	became  string // precedes words: "became bfloat16, ", if that was not done by rounding alone
+	few, of int64  // elements that were changed, and all of the tensors, if few were; otherwise 0
 }
 
 // phrase says what was done to how many tensors.
@@ -282,7 +140,7 @@ func (d *deed) phrase() string {
 		words = d.many
 	}
 	if d.few > 0 {
-		words = fmt.Sprintf("changed in %s of %s", text.Grouped(d.few), text.Count(d.of, "element"))
+		words = fmt.Sprintf("%schanged in %s of %s", d.became, text.Grouped(d.few), text.Count(d.of, "element"))
 	}
 	switch noun = countNoun(d.n, noun); {
 	case d.added == "":
@@ -296,23 +154,23 @@ func (d *deed) phrase() string {
 // whatIsExplained counts tensors by what was done to them, the most frequent first.
 func whatIsExplained(r *diff.Result) []string {
 	byWords := map[explain.Kind]map[string]*deed{}
-	dtypes, shapes, renamed := map[string]int{}, 0, map[string]int{}
+	dtypes, shapes, renamed := map[string]int{}, map[string]int{}, map[string]int{}
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
 		switch {
 		case t.Renamed:
 			renamed[t.Change()]++
 			continue
-		case t.DTypeB != "" && (t.Metrics == nil || t.Metrics.Differing == 0) && t.Status != diff.Equal:
-			dtypes[t.DType+" became "+t.DTypeB]++
+		case t.Status == diff.DType && (t.Metrics == nil || t.Metrics.Differing == 0):
+			dtypes[becameWords(t)]++
 			continue
-		case t.Explanation == nil || t.Explanation.Kind == explain.Other || t.Status == diff.Equal:
-			if t.Status == diff.Shape {
-				shapes++
-			}
+		case t.Status == diff.Shape && !t.Explained():
+			shapes[becameWords(t)]++
+			continue
+		case t.Status == diff.Equal || !t.Explained():
 			continue
 		}
-		kind, one := t.Explanation.Kind, deedOf(t.Explanation, t.Name)
+		kind, one := t.Explanation.Kind, deedOf(t)
 		if byWords[kind] == nil {
 			byWords[kind] = map[string]*deed{}
 		}
@@ -323,22 +181,33 @@ func whatIsExplained(r *diff.Result) []string {
 		}
 		d.n++
 		d.ranks[len(t.Shape)]++
-		if m := t.Metrics; kind == explain.Sparse && m != nil {
-			d.few, d.of = d.few+m.Differing, d.of+t.Elements
+		if kind == explain.Sparse {
+			d.few, d.of = d.few+t.Explanation.Changed, d.of+t.Elements
 		}
 	}
 	var phrases []string
 	for _, d := range fewDeeds(byWords) {
 		phrases = append(phrases, d.phrase())
 	}
-	for _, change := range slices.Sorted(maps.Keys(dtypes)) {
-		before, after, _ := strings.Cut(change, " became ")
-		phrases = append(phrases, fmt.Sprintf("%s became %s instead of %s", text.Count(int64(dtypes[change]), "tensor"), after, before))
+	for _, became := range slices.Sorted(maps.Keys(shapes)) {
+		words := text.Agree(int64(shapes[became]), "tensor", "has another shape", "have other shapes")
+		if became != "" {
+			words += " and " + became
+		}
+		phrases = append(phrases, words)
 	}
-	if shapes > 0 {
-		phrases = append(phrases, text.Agree(int64(shapes), "tensor", "has another shape", "have other shapes"))
+	for _, became := range slices.Sorted(maps.Keys(dtypes)) {
+		phrases = append(phrases, text.Count(int64(dtypes[became]), "tensor")+" "+became)
 	}
 	return append(phrases, whatIsRenamed(renamed)...)
+}
+
+// becameWords says of which dtype a tensor is in B, if it is another: "became bfloat16 instead of float32".
+func becameWords(t *diff.TensorDiff) string {
+	if t.DTypeB == "" {
+		return ""
+	}
+	return fmt.Sprintf("became %s instead of %s", t.DTypeB, t.DType)
 }
 
 // whatIsRenamed says what was renamed: parts of names that many tensors have, or how many tensors were. renamed counts tensors by
@@ -395,27 +264,64 @@ func countNoun(n int, noun string) string {
 	return text.Count(int64(n), noun)
 }
 
-// deedOf says what was done to the tensor of a name, without names.
-func deedOf(e *explain.Explanation, name string) *deed {
+// deedOf says what was done to a tensor, which is known, without names of others but of parts of the same layer.
+func deedOf(t *diff.TensorDiff) *deed {
+	e := t.Explanation
 	d := &deed{detail: e.Detail, ranks: map[int]int{}}
 	d.least, d.most = e.Rank, e.Rank
-	if e.Kind == explain.LowRank && e.Then == nil {
-		d.words = "changed by " + e.RankWords()
-		d.many = d.words
-		return d
+	if t.DTypeB != "" && e.Kind != explain.Rounded && e.Kind != explain.Truncated && e.Kind != explain.Quantized {
+		d.became = "became " + t.DTypeB + ", "
 	}
 	if e.Kind == explain.Added {
 		d.added = e.Detail + " was"
 		if e = e.Then; e == nil {
+			if d.became != "" {
+				d.words = "which " + strings.TrimSuffix(d.became, ", ")
+			}
+			d.many = d.words
 			return d
 		}
 	}
-	d.words = diff.ChangeWords(e, name, func(string) string { return "another" })
-	d.many = diff.ChangeWords(e, name, func(string) string { return "others" })
-	if d.added != "" {
+	switch parts := swappedParts(e, t.Name); {
+	case parts != "":
+		d.words = "swapped (" + parts + ")"
+		d.many = d.words
+	case e.Kind == explain.LowRank && e.Then == nil && d.added == "":
+		d.words = "changed by " + e.RankWords()
+		d.many = d.words
+	default:
+		d.words = diff.ChangeWords(e, t.Name, func(string) string { return "another" })
+		d.many = diff.ChangeWords(e, t.Name, func(string) string { return "others" })
+	}
+	switch {
+	case d.added == "":
+		d.words, d.many = d.became+d.words, d.became+d.many
+	case d.became != "":
+		d.words, d.many = "which "+d.became+"then "+d.words, "which "+d.became+"then "+d.many
+	default:
 		d.words, d.many = "which was then "+d.words, "which were then "+d.many
 	}
 	return d
+}
+
+// swappedParts names two parts of a layer that were swapped, the same words for both: "gate_proj with up_proj"; "" if that is not what was done
+// to the tensor of a name.
+func swappedParts(e *explain.Explanation, name string) string {
+	list, layer, rest := diff.SplitLayer(name)
+	otherList, otherLayer, otherRest := diff.SplitLayer(e.With)
+	if e.Kind != explain.Swapped || e.Then != nil || layer < 0 || list != otherList || layer != otherLayer {
+		return ""
+	}
+	a, b := strings.Split(rest, "."), strings.Split(otherRest, ".")
+	for len(a) > 1 && len(b) > 1 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 1 && len(b) > 1 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	parts := []string{strings.Join(a, "."), strings.Join(b, ".")}
+	slices.Sort(parts)
+	return parts[0] + " with " + parts[1]
 }
 
 // severalDeeds are deeds of one kind that are not told apart.
@@ -445,6 +351,10 @@ func severalDeeds(k explain.Kind, all []*deed) *deed {
 		d.many = "changed by low rank"
 	case explain.Quantized:
 		d.many = "quantised"
+	}
+	becameOther := func(one *deed) bool { return one.became != all[0].became }
+	if d.added == "" && !slices.ContainsFunc(all, becameOther) {
+		d.many = all[0].became + d.many
 	}
 	d.least = all[0].least
 	for _, one := range all {

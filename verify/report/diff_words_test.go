@@ -64,7 +64,7 @@ func TestWhatWasDone(t *testing.T) {
 				differs(t, math.Inf(1), nil)
 			}
 		}),
-		"4 tensors have other values, both layers about equally far; 1 of the tensors that differ has NaN or infinities.": append(tensorsOf(2, "w", matrix, func(i int, t *diff.TensorDiff) { differs(t, 0.1, nil) }),
+		"4 tensors have other values, in both layers; 1 of the tensors that differ has NaN or infinities.": append(tensorsOf(2, "w", matrix, func(i int, t *diff.TensorDiff) { differs(t, 0.1, nil) }),
 			tensorsOf(2, "v", matrix, func(i int, t *diff.TensorDiff) { differs(t, []float64{0.1, math.NaN()}[i], nil) })...),
 		"2 vectors swapped between layers 0 and 1; 2 other tensors have other values, in layers 3, 4; 1 of the tensors that differ has NaN or infinities.": tensorsOf(26, "w", vector, func(i int, t *diff.TensorDiff) {
 			switch {
@@ -92,7 +92,7 @@ func TestWhatWasDone(t *testing.T) {
 		"0.5 was added to 4 vectors, which were then changed in several ways.": tensorsOf(4, "w", vector, func(i int, t *diff.TensorDiff) {
 			differs(t, 0.1, &explain.Explanation{Kind: explain.Added, Detail: "0.5", Then: &explain.Explanation{Kind: explain.Rounded, Detail: fmt.Sprint("to type ", i)}})
 		}),
-		"2 tensors became bfloat16 instead of float32; 1 tensor has another shape; 1 tensor was renamed; 1 tensor is only in A; 2 tensors are only in B; config field x is 1 in A and 2 in B.": tensorsOf(7, "w", vector, func(i int, t *diff.TensorDiff) {
+		"1 tensor has another shape; 2 tensors became bfloat16 instead of float32; 1 tensor was renamed; 1 tensor is only in A; 2 tensors are only in B; config field x is 1 in A and 2 in B.": tensorsOf(7, "w", vector, func(i int, t *diff.TensorDiff) {
 			t.Status = []diff.Status{diff.DType, diff.DType, diff.Shape, diff.Equal, diff.OnlyA, diff.OnlyB, diff.OnlyB}[i]
 			if t.Renamed = i == 3; i < 2 {
 				t.DTypeB = "bfloat16"
@@ -112,7 +112,7 @@ func TestWhatWasDone(t *testing.T) {
 			})...),
 		"1 matrix changed in 1 of 4 elements; it has NaN or infinities.": tensorsOf(3, "w", matrix, func(i int, t *diff.TensorDiff) {
 			if i == 1 {
-				differs(t, math.NaN(), &explain.Explanation{Kind: explain.Sparse})
+				differs(t, math.NaN(), &explain.Explanation{Kind: explain.Sparse, Changed: 1})
 			}
 		}),
 		"1 matrix swapped with another.": tensorsOf(1, "w", matrix, func(i int, t *diff.TensorDiff) {
@@ -167,7 +167,7 @@ func TestEveryKindIsASentence(t *testing.T) {
 		{explain.Explanation{Kind: explain.Added, Detail: "1"}, "1 was added to 1 matrix.", "1 was added to 2 matrices.", ""},
 		{then(explain.Explanation{Kind: explain.Added, Detail: "1"}, bf16), "1 was added to 1 matrix, which was then rounded to bfloat16.", "1 was added to 2 matrices, which were then rounded to bfloat16.", ""},
 		{bf16, "1 matrix rounded to bfloat16.", "2 matrices rounded to bfloat16.", "rounded"},
-		{explain.Explanation{Kind: explain.Sparse, Detail: "1 of 4 elements: [0 0]"}, "1 matrix changed in 1 of 4 elements.", "2 matrices changed in 2 of 8 elements.", "changed in few elements"},
+		{explain.Explanation{Kind: explain.Sparse, Changed: 1, Detail: "1 of 4 elements: [0 0]"}, "1 matrix changed in 1 of 4 elements.", "2 matrices changed in 2 of 8 elements.", "changed in few elements"},
 		{explain.Explanation{Kind: explain.Pruned, Detail: "(elements were set to zero)"}, "1 matrix pruned (elements were set to zero).", "2 matrices pruned (elements were set to zero).", "pruned"},
 		{explain.Explanation{Kind: explain.LowRank, Rank: 2}, "1 matrix changed by rank 2.", "2 matrices changed by rank 2.", "changed by low rank"},
 		{explain.Explanation{Kind: explain.LowRank, Rank: 2, Ranks: []int{2, 1}}, "1 matrix changed by rank up to 2 at each of the 2 indices of axis 0.", "2 matrices changed by rank up to 2 at each of the 2 indices of axis 0.", "changed by low rank"},
@@ -260,7 +260,7 @@ func TestWhatOnlyOneSideHas(t *testing.T) {
 		"40 tensors have NaN or infinities; every value of B is NaN in 4 of them.": func(layer int, t *diff.TensorDiff) {
 			nan(0, map[bool]int64{true: 4, false: 1}[layer == 3])(layer, t)
 		},
-		"Only layer 5 moved; every value of B is NaN in 4 tensors.": func(layer int, t *diff.TensorDiff) {
+		"Only layers 3, 5 moved; every value of B is NaN in 4 tensors.": func(layer int, t *diff.TensorDiff) {
 			switch layer {
 			case 3:
 				nan(0, 4)(layer, t)
@@ -486,5 +486,93 @@ func TestWithinTheTolerance(t *testing.T) {
 	}
 	if got, want := strings.Join(legend, "; "), "the same; relative L2 0.25; other values, within the tolerance"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Layers with tensors that have no distance, because of NaN or infinities, moved as well, and nothing is said of how far all layers moved.
+func TestLayersThatAreNotFinite(t *testing.T) {
+	const layers = 26
+	distances := func(byLayer map[int]float64) func(layer int, t *diff.TensorDiff) {
+		return func(layer int, t *diff.TensorDiff) {
+			if d, ok := byLayer[layer]; ok {
+				differs(t, d, nil)
+				t.Metrics.NaNB = map[bool]int64{true: 1}[d != d]
+			}
+		}
+	}
+	nan := math.NaN()
+	for _, tt := range []struct {
+		v, w    map[int]float64 // distances by layer
+		outside float64         // of the embedding, 0 if it is the same
+		want    string
+	}{
+		{map[int]float64{3: 0.1, 20: nan}, map[int]float64{3: 0.1, 20: nan}, 0, "Only layers 3, 20 moved; 2 of the tensors that differ have NaN or infinities, in layer 20."},
+		{map[int]float64{3: 0.1, 4: 0.001, 20: nan}, nil, 0, "Layers 3, 20 moved most; 1 of the tensors that differ has NaN or infinities, in layer 20."},
+		{map[int]float64{3: 0.1, 4: 0.001}, map[int]float64{4: nan}, 0, "Only layers 3, 4 moved; 1 of the tensors that differ has NaN or infinities, in layer 4."},
+		{map[int]float64{3: 0.1}, nil, nan, "Layer 3 moved most; 1 of the tensors that differ has NaN or infinities."},
+		{map[int]float64{3: 0.1}, map[int]float64{5: nan}, nan, "Layers 3, 5 moved most; 2 of the tensors that differ have NaN or infinities."},
+		{map[int]float64{5: nan}, nil, 0.1, "Layer 5 moved most; 1 of the tensors that differ has NaN or infinities, in layer 5."},
+		{map[int]float64{5: nan}, nil, 0, "1 tensor has NaN or infinities."},
+		{map[int]float64{0: 1, 2: 1, 4: 1, 6: 1, 8: 1, 10: 1, 12: 1, 14: 1, 16: 1}, map[int]float64{18: nan}, 0,
+			"10 tensors have other values, in 10 layers; 1 of the tensors that differ has NaN or infinities, in layer 18."},
+		{map[int]float64{0: 1, 2: 1, 4: 1, 6: 1, 8: 1, 10: 1, 12: 1, 14: 1, 16: 1}, nil, 0.1, ""},
+	} {
+		r := &diff.Result{Tensors: append(tensorsOf(layers, "v", []int64{4}, distances(tt.v)), tensorsOf(layers, "w", []int64{4}, distances(tt.w))...)}
+		embedding := diff.TensorDiff{Name: "embed", Status: diff.Equal, Elements: 4}
+		if tt.outside != 0 {
+			distances(map[int]float64{0: tt.outside})(0, &embedding)
+		}
+		r.Tensors = append(r.Tensors, embedding)
+		for _, x := range r.Tensors {
+			if x.Status == diff.Differs {
+				r.Summary.Differ++
+				r.Summary.NonFinite += int(x.Metrics.NaNB)
+			}
+		}
+		if got := WhatWasDone(r); got != tt.want {
+			t.Errorf("got  %q\nwant %q", got, tt.want)
+		}
+	}
+	both := &diff.Result{Tensors: append(tensorsOf(2, "w", []int64{4}, distances(map[int]float64{0: 0.1, 1: nan})), embedded(0.1))}
+	both.Summary = diff.Summary{Differ: 3, NonFinite: 1}
+	if got, want := WhatWasDone(both), "3 tensors have other values, also in both layers; 1 of the tensors that differ has NaN or infinities, in layer 1."; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// embedded is a tensor outside layers that has other values.
+func embedded(distance float64) diff.TensorDiff {
+	t := diff.TensorDiff{Name: "embed", DType: "float32", Shape: []int64{2, 2}, Elements: 4}
+	differs(&t, distance, nil)
+	return t
+}
+
+// Tensors that became another dtype are said to have, beside what else was done to them or another shape.
+func TestWhatWasDoneInAnotherDType(t *testing.T) {
+	bf16 := func(status diff.Status, e *explain.Explanation) func(int, *diff.TensorDiff) {
+		return func(i int, t *diff.TensorDiff) {
+			if differs(t, 0.1, e); e != nil && e.With != "" {
+				t.Explanation = &explain.Explanation{Kind: e.Kind, With: fmt.Sprintf(e.With, i)}
+			}
+			t.Metrics.Differing = t.Elements
+			t.Status, t.DTypeB = status, "bfloat16"
+			if status == diff.Shape {
+				t.Metrics = nil
+			}
+		}
+	}
+	for want, how := range map[string]func(int, *diff.TensorDiff){
+		"2 matrices became bfloat16, changed in 2 of 8 elements.":             bf16(diff.DType, &explain.Explanation{Kind: explain.Sparse, Changed: 1}),
+		"2 matrices became bfloat16, changed by rank 4.":                      bf16(diff.DType, &explain.Explanation{Kind: explain.LowRank, Rank: 4}),
+		"2 matrices became bfloat16, transposed.":                             bf16(diff.Shape, &explain.Explanation{Kind: explain.Transposed}),
+		"2 matrices became bfloat16, swapped (k with w).":                     bf16(diff.DType, &explain.Explanation{Kind: explain.Swapped, With: "layers.%d.k"}),
+		"2 tensors have other shapes and became bfloat16 instead of float32.": bf16(diff.Shape, nil),
+		"0.5 was added to 2 matrices, which became bfloat16.":                 bf16(diff.DType, &explain.Explanation{Kind: explain.Added, Detail: "0.5"}),
+		"2 matrices rounded to bfloat16.":                                     bf16(diff.DType, &explain.Explanation{Kind: explain.Rounded, Detail: "to bfloat16"}),
+	} {
+		r := &diff.Result{Tensors: tensorsOf(2, "w", []int64{2, 2}, how)}
+		if got := WhatWasDone(r); got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
 	}
 }

@@ -231,7 +231,7 @@ func TestTablesOfDiff(t *testing.T) {
 		groups = append(groups, row.Cells[0].Text+" / "+row.Cells[0].Soft+" | "+row.Cells[1].Text+" | "+row.Cells[3].Text+" "+row.Cells[3].Sort)
 	}
 	slices.Sort(groups)
-	if want := "embed /  | another dtype |  \nnorm /  | other values | 50% 0.5\nw / layer 0 of layers | another shape |  "; strings.Join(groups, "\n") != want {
+	if want := "embed /  | another dtype |  \nnorm /  | other values | 2 of 4 0.5\nw / layer 0 of layers | another shape |  "; strings.Join(groups, "\n") != want {
 		t.Errorf("got  %s\nwant %s", strings.Join(groups, "\n"), want)
 	}
 	for layout, want := range map[string]string{"": "f", "l": "f, l layout"} {

@@ -51,7 +51,7 @@ func (m *mismatches) explanation(elements int64) Explanation {
 		}
 		where = append(where, tensor.ShapeString(c.Index))
 	}
-	return Explanation{Kind: Sparse, Elements: m.list,
+	return Explanation{Kind: Sparse, Elements: m.list, Changed: m.n,
 		Detail: fmt.Sprintf("%d of %d elements: %s", m.n, elements, strings.Join(where, ", "))}
 }
 

@@ -29,7 +29,7 @@ func TestMismatches(t *testing.T) {
 		for i := range tt.n {
 			m.add(func() Changed { return Changed{Index: []int64{i}} })
 		}
-		if e := m.explanation(tt.elements); m.few(tt.elements) != tt.few || e.Detail != tt.detail || len(e.Elements) != int(min(tt.n, 100)) {
+		if e := m.explanation(tt.elements); m.few(tt.elements) != tt.few || e.Detail != tt.detail || len(e.Elements) != int(min(tt.n, 100)) || e.Changed != tt.n {
 			t.Errorf("%d of %d: few %t, %s, %d listed", tt.n, tt.elements, m.few(tt.elements), e.Detail, len(e.Elements))
 		}
 	}
@@ -46,7 +46,7 @@ func TestChangedElements(t *testing.T) {
 			y.values[i] = 7 + float64(i)
 		}
 		e, err := New([]*Pair{{Name: "x", A: x.tensor("x"), B: y.tensor("x")}}).Explain(t.Context(), &Pair{Name: "x", A: x.tensor("x"), B: y.tensor("x")})
-		if err != nil || e.Kind != Sparse || len(e.Elements) != len(changed) {
+		if err != nil || e.Kind != Sparse || len(e.Elements) != len(changed) || e.Changed != int64(len(changed)) {
 			t.Fatalf("%s: %s, %v", d, oneLine(e), err)
 		}
 		for k, i := range changed {

@@ -17,6 +17,7 @@ type Explanation struct {
 
 	Factor   float64   `json:"-"`                  // of Scaled: the constant
 	Elements []Changed `json:"elements,omitempty"` // of Sparse: the first 100
+	Changed  int64     `json:"-"`                  // of Sparse: how many were changed; an element that rounding to B's dtype changed is none of them
 	Rank     int       `json:"rank,omitempty"`     // of LowRank; the largest of Ranks
 	Ranks    []int     `json:"ranks,omitempty"`    // of LowRank, if the tensor stacks matrices along axis 0: that of each, 0 where nothing changed
 	Energy   Number    `json:"energy,omitempty"`   // of LowRank: the share of ‖b - a‖² that a matrix of this rank holds
