@@ -39,15 +39,21 @@ func WhatWasDone(r *diff.Result) string {
 	return strings.ToUpper(sentence[:1]) + sentence[1:]
 }
 
-// whatIsConfigured says in which fields the configurations differ: the only one with its values, a few by their names, or how many they are.
+// whatIsConfigured says in which fields the configurations differ: the only one with its values, a few by their names with short values, or how
+// many they are.
 func whatIsConfigured(fields []diff.ConfigDifference) string {
 	const (
 		few       = 3
 		maxLength = 40 // of a value: the types of all blocks are too long for a sentence
+		maxShort  = 12 // of a value beside others
 	)
 	var names []string
 	for _, c := range fields {
-		names = append(names, text.Printable(c.Field))
+		name := text.Printable(c.Field)
+		if a, b := text.Printable(c.A), text.Printable(c.B); len(fields) > 1 && a != "" && b != "" && max(len(a), len(b)) <= maxShort {
+			name += fmt.Sprintf(" (%s, %s)", a, b)
+		}
+		names = append(names, name)
 	}
 	switch c := &fields[0]; {
 	case len(fields) > few:

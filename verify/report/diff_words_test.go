@@ -310,12 +310,13 @@ func TestNothingToSay(t *testing.T) {
 func TestWhatIsConfigured(t *testing.T) {
 	window := diff.ConfigDifference{Field: "attention_window_size", A: "16", B: "20"}
 	for want, fields := range map[string][]diff.ConfigDifference{
-		"Config field attention_window_size is 16 in A and 20 in B.": {window},
-		"Config field x is only in B.":                               {{Field: "x", B: "1"}},
-		"Config field x is only in A.":                               {{Field: "x", A: "1"}},
-		"Config field x differs.":                                    {{Field: "x", A: strings.Repeat("1", 50), B: "2"}},
-		"Config fields x, y and attention_window_size differ.":       {{Field: "x"}, {Field: "y"}, window},
-		"4 config fields differ.":                                    {window, window, window, window},
+		"Config field attention_window_size is 16 in A and 20 in B.":    {window},
+		"Config field x is only in B.":                                  {{Field: "x", B: "1"}},
+		"Config field x is only in A.":                                  {{Field: "x", A: "1"}},
+		"Config field x differs.":                                       {{Field: "x", A: strings.Repeat("1", 50), B: "2"}},
+		"Config fields x, y and attention_window_size (16, 20) differ.": {{Field: "x"}, {Field: "y", A: strings.Repeat("1", 20), B: "2"}, window},
+		"Config fields attention_window_size (16, 20) and z differ.":    {window, {Field: "z", A: "1"}},
+		"4 config fields differ.":                                       {window, window, window, window},
 	} {
 		if got := WhatWasDone(&diff.Result{Config: fields}); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)

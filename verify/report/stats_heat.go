@@ -93,9 +93,18 @@ func outliersTable(tensors []TensorValues, outliers []outlier) *page.Table {
 		at := slices.IndexFunc(statistics, func(s statistic) bool { return s.id == o.statistic })
 		name := page.Name(tensors[o.tensor].Name)
 		name.To = valuesID(o.tensor)
-		t.Add(page.Row{Cells: []page.Cell{name, page.Text(statistics[at].name), page.Value(o.value), page.Value(o.median), page.Value(o.factor)}})
+		t.Add(page.Row{Cells: []page.Cell{name, page.Text(statistics[at].name), page.Value(o.value), page.Value(o.median), timesCell(o.factor)}})
 	}
 	return t
+}
+
+// timesCell shows a factor, one of thousands without an exponent.
+func timesCell(factor float64) page.Cell {
+	c := page.Value(factor)
+	if factor >= 1000 && factor < 1e6 {
+		c.Text = text.Grouped(int64(math.Round(factor/10) * 10))
+	}
+	return c
 }
 
 // whereOutliers names the tensors that have outliers.

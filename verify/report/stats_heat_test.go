@@ -101,3 +101,12 @@ func TestOutlierFactor(t *testing.T) {
 		t.Errorf("of three layers: %+v", got)
 	}
 }
+
+// Factors of thousands are written as the smaller ones are, without an exponent.
+func TestTimesOfAnOutlier(t *testing.T) {
+	for factor, want := range map[float64]string{50.7: "50.7", 999: "999", 1240: "1,240", 1236: "1,240", 123456: "123,460", 2e9: "2e+09"} {
+		if got := timesCell(factor); got.Text != want || got.Sort == "" {
+			t.Errorf("%g: %+v, want %q", factor, got, want)
+		}
+	}
+}

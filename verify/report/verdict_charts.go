@@ -257,7 +257,7 @@ func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, full int,
 		decoding.Points = decodingPoints(also, pass)
 	}
 	c.Series = []chart.Series{limit, documents, windows, good, decoding, bad}
-	c.Caption = fmt.Sprintf("Root mean square of the error of %s over the channels, relative to float64, at each of %s.", siteWords(s), text.Count(len(s.Errors), "token"))
+	c.Caption = fmt.Sprintf("Error of %s: root mean square over the channels, relative to float64, at each of %s.", siteWords(s), text.Count(len(s.Errors), "token"))
 	if group > 1 {
 		c.Caption += fmt.Sprintf(" Of each %d tokens the worst is shown.", group)
 	}
