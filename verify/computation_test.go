@@ -134,6 +134,57 @@ func TestLogitsOfOtherModels(t *testing.T) {
 	}
 }
 
+// A wrong conversion in another dtype is not run against the recording, as a right one is not: rounding is no failure.
+func TestLogitsOfRoundedWrongConversion(t *testing.T) {
+	hf := filepath.Join(cases.Open(t, "odd-griffin").Dir, "hf")
+	recording := cases.Open(t, "odd-griffin").Recording("hf5")
+	convertedTo := func(d tensor.DType, spoil func(m *made)) *Verdict {
+		m := baseOf(t, "float32, torch").made.clone()
+		for _, e := range m.tensors {
+			e.cast(d)
+		}
+		m.config["dtype"] = d.String()
+		spoil(m)
+		v, err := verifyFiles(t, hf, m.write(t), Options{Golden: recording})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	const note = "logits of the source: the conversion, %s, was not run against the recording\n"
+	wrongValue := func(m *made) { flip(3, 0)(m.get(in(1, downProj))) }
+	for _, tt := range []struct {
+		what  string
+		to    tensor.DType
+		spoil func(m *made)
+		note  string
+	}{
+		{"a value", tensor.BF16, wrongValue, "rounded to bfloat16"},
+		{"a field", tensor.BF16, func(m *made) { m.config["rms_norm_eps"] = 1e-3 }, "rounded to bfloat16"},
+		{"a value of the only tensor of another dtype", tensor.F32, func(m *made) {
+			m.get(in(1, downProj)).cast(tensor.BF16)
+			wrongValue(m)
+		}, "1 tensor rounded to bfloat16"},
+		{"a value, not rounded", tensor.F32, wrongValue, ""},
+	} {
+		v := convertedTo(tt.to, tt.spoil)
+		out := textOf(t, v)
+		want := 2 // both are run
+		if tt.note != "" {
+			want = 1
+		}
+		if v.Same || len(v.Logits) != want || !v.Logits[0].OK || v.Logits[0].Checkpoint != hf {
+			t.Errorf("%s: %d logits\n%s", tt.what, len(v.Logits), out)
+		}
+		if tt.note != "" && (!strings.Contains(out, fmt.Sprintf(note, tt.note)) || strings.Contains(out, "converted checkpoint:")) {
+			t.Errorf("%s: no note in, or failures of the logits:\n%s", tt.what, out)
+		}
+		if wrong := v.Weights.Findings.Len() + v.Config.Findings.Len(); wrong != 1 {
+			t.Errorf("%s: %d findings\n%s", tt.what, wrong, out)
+		}
+	}
+}
+
 // Where a half of a block is wrong, the other is not named.
 func TestLookAtOneHalf(t *testing.T) {
 	m := baseOf(t, "float32, torch").made.clone()

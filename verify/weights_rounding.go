@@ -259,7 +259,7 @@ func (w *weightsCheck) countDTypes(planned tensor.DType) tensor.DType {
 		if w.roundedFirst[i] {
 			changed, c = true, change{w.retyped[d.Name], false}
 		}
-		if changed && w.state[i] == right {
+		if changed && w.state[i] != skipped {
 			tensors[c]++
 			elements[c] += d.Elements()
 		}
@@ -278,7 +278,7 @@ func (w *weightsCheck) countDTypes(planned tensor.DType) tensor.DType {
 			}
 		}
 	}
-	if len(parts) > 1 || tensors[most] < len(w.list.Dests) {
+	if len(parts) > 1 || tensors[most] < w.section.Tensors {
 		w.section.DTypes = strings.Join(parts, ", ")
 	}
 	return most.to
