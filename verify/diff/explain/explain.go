@@ -136,8 +136,10 @@ func (x *Explainer) explain(ctx context.Context, p *Pair) ([]Explanation, error)
 		return other, err
 	}
 	if own == nil {
-		if own, err = stacked(ctx, p.cast(), p.B); own == nil && err == nil && p.isRounded() {
-			own, err = stacked(ctx, p.A, p.B)
+		if own, err = stacked(ctx, p.cast(), p.B); err == nil && p.isRounded() {
+			var unrounded []Explanation
+			unrounded, err = stacked(ctx, p.A, p.B)
+			own = preferred(own, unrounded)
 		}
 	}
 	return own, err
@@ -162,7 +164,7 @@ func (p *Pair) isRounded() bool {
 }
 
 // find looks for what turns A of a pair into b: an operation on A rounded to b's dtype, or if that was no rearrangement, one on A itself that
-// was rounded afterwards, whichever comes first among the kinds. It also returns the fingerprint of b.
+// was rounded afterwards, whichever comes first in the order of compareSteps. It also returns the fingerprint of b.
 func find(ctx context.Context, p *Pair, b *tensor.Tensor, maxSteps int) ([]Explanation, *fingerprint, error) {
 	s, err := newSearch(ctx, addressable(p.cast()), b, nil, maxSteps)
 	if err != nil {
@@ -182,10 +184,7 @@ func find(ctx context.Context, p *Pair, b *tensor.Tensor, maxSteps int) ([]Expla
 		unrounded.lowRank(m)
 	}
 	other, err := tryAll(unrounded)
-	if steps == nil || other != nil && compareSteps(other, steps) < 0 {
-		steps = other
-	}
-	return steps, s.b, err
+	return preferred(steps, other), s.b, err
 }
 
 // addressable returns the tensor if its elements have addresses, or its bytes if they are packed.

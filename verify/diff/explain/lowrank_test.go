@@ -62,6 +62,32 @@ func TestExplainLowRank(t *testing.T) {
 	}
 }
 
+// The rank of what was added to a matrix of a wider dtype is the same whether the sum was rounded once, or the matrix before it as well.
+func TestExplainLowRankOfRounded(t *testing.T) {
+	for seed := range uint64(12) {
+		rng := rand.New(rand.NewPCG(seed, 77))
+		x := weights(rng, tensor.F32, 64, 64).each(func(v float64) float64 { return 6 * v }).rounded(tensor.F32)
+		once := x.merged(rng, 4, 1e-2).as(tensor.BF16)
+		twice := x.as(tensor.BF16).merged(rng, 4, 1e-2)
+		var pair checkpointPair
+		pair.add("once", x, once)
+		pair.add("twice", x, twice)
+		pair.add("stacked", stack(x, x), stack(once, once))
+		for name, got := range pair.explanations(t) {
+			if kindsOf(got) != "low_rank" || !strings.Contains(got, "(rank 4") {
+				t.Errorf("%d, %s: %s", seed, name, got)
+			}
+		}
+	}
+}
+
+// as returns x rounded to another dtype, and stored in it.
+func (x array) as(d tensor.DType) array {
+	x = x.rounded(d)
+	x.dtype = d
+	return x
+}
+
 // A few elements that differ by more than rounding are reported.
 func TestExplainLowRankSparse(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*suiteSeed, 11))

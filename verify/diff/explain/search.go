@@ -28,14 +28,24 @@ type verdict struct {
 	rest  *mismatches   // the few elements for which it does not hold; nil if there are none
 }
 
-// compareSteps orders explanations: one step before two, and then by kind. LowRank comes after both.
+// compareSteps orders explanations: one step before two, then by kind, and then by rank. LowRank comes after both.
 func compareSteps(x, y []Explanation) int {
 	if c := cmp.Compare(effort(x), effort(y)); c != 0 {
 		return c
 	}
-	return slices.CompareFunc(x, y, func(x, y Explanation) int {
+	byKind := func(x, y Explanation) int {
 		return cmp.Compare(slices.Index(kinds, x.Kind), slices.Index(kinds, y.Kind))
-	})
+	}
+	byRank := func(x, y Explanation) int { return cmp.Compare(x.Rank, y.Rank) }
+	return cmp.Or(slices.CompareFunc(x, y, byKind), slices.CompareFunc(x, y, byRank))
+}
+
+// preferred returns the explanation that comes first in order; nil if both are.
+func preferred(x, y []Explanation) []Explanation {
+	if x == nil || y != nil && compareSteps(y, x) < 0 {
+		return y
+	}
+	return x
 }
 
 func effort(steps []Explanation) int {
