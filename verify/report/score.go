@@ -338,7 +338,7 @@ func partingsTable(s *Score) *page.Table {
 	if s.Pair == nil || len(s.Pair.Partings) == 0 {
 		return nil
 	}
-	t := &page.Table{Label: "Where the most likely tokens differ", Columns: []page.Column{{Title: "row", Short: true}, {Title: "position", Number: true}, {Title: "token"}, {Title: "first predicts"}, {Title: "with probability", Number: true},
+	t := &page.Table{Label: "Where the most likely tokens differ", Slim: true, Columns: []page.Column{{Title: "row", Short: true}, {Title: "position", Number: true}, {Title: "token"}, {Title: "first predicts"}, {Title: "with probability", Number: true},
 		{Title: "second predicts"}, {Title: "with probability", Number: true}, {Title: "KL, nats", Number: true}}}
 	piece := func(token int32) page.Cell {
 		if s.Piece == nil {

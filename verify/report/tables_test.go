@@ -392,3 +392,11 @@ func TestScaleOfStatistics(t *testing.T) {
 		}
 	}
 }
+
+// Tables of short numbers remain tables on a screen of middle width.
+func TestSlimTables(t *testing.T) {
+	s := &Score{Result: &perplexity.Result{Pair: &perplexity.Pair{Partings: make([]perplexity.Parting, 1)}}}
+	if table := partingsTable(s); !table.Slim || table.Many {
+		t.Errorf("%+v", table)
+	}
+}

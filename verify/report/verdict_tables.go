@@ -61,7 +61,7 @@ func metricsTable(metrics []logits.PassMetrics) *page.Table {
 	if len(metrics) == 0 {
 		return nil
 	}
-	t := &page.Table{Label: "Metrics of logits", Fixed: true, Columns: []page.Column{{Title: "logits against float64"}}}
+	t := &page.Table{Label: "Metrics of logits", Slim: true, Fixed: true, Columns: []page.Column{{Title: "logits against float64"}}}
 	for _, m := range metrics {
 		title := logits.PassTitle(m.Pass)
 		t.Columns = append(t.Columns, page.Column{Title: title, Number: true}, page.Column{Title: "rounding alone", Number: true, Soft: true})

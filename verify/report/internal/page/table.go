@@ -19,6 +19,7 @@ type Table struct {
 	Columns []Column
 	Rows    []Row
 	Many    bool // it has more columns than fit on a screen of middle width
+	Slim    bool // its columns are so narrow that it fits on a smaller screen than others do
 	Fixed   bool // the order of the rows has a meaning: they are not to be sorted
 }
 
