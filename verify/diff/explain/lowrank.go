@@ -14,6 +14,7 @@ const (
 	minLength   = 8        // of rows and columns: a single element is of rank 1
 	factorBytes = 64 << 20 // of all factors that are held at a time: 16 columns for the embedding of the 9B model
 	minColumns  = 24       // of a sketch
+	maxExcess   = 1.4      // of the squares of a residual, where one rounding leaves 1 and two leave 2
 )
 
 // factors limits the memory of factorizations.
@@ -31,6 +32,10 @@ var factors = semaphore.NewWeighted(factorBytes)
 // values that are larger than those of a matrix of rounding errors; if the difference is hardly larger than
 // a unit in the last place, r may be slightly more than the rank of what was added. L is estimated by a
 // randomized range finder (Halko, Martinsson, Tropp 2011).
+//
+// If that fails, or the squares of the residual are too many for one rounding, A is taken for a matrix that was rounded
+// too, and L for what was added to it before: a base and its merge that were both computed in float32 and stored in bfloat16.
+// Elements may then also be half a unit in the last place of A off.
 func (s *search) lowRank(m *arrangement) {
 	dtypeA, dtypeB := s.a.tensor.DType, s.b.tensor.DType
 	if !isFloat(dtypeA) || !isFloat(dtypeB) || len(m.shape) != 2 || min(m.shape[0], m.shape[1]) < minLength || len(m.steps) >= s.maxSteps {
@@ -60,6 +65,13 @@ func (s *search) lowRank(m *arrangement) {
 			shape := m.result()
 			d := &difference{s: s, order: m, format: f, rows: int(shape[0]), cols: int(shape[1])}
 			found, rest, err := d.findRank(rank)
+			if err == nil && (found == nil || d.excess > maxExcess) && s.exact.mantissa <= f.mantissa {
+				rounded := &difference{s: s, order: m, format: f, source: s.exact, rows: d.rows, cols: d.cols}
+				again, others, errAgain := rounded.findRank(rank)
+				if err = errAgain; again != nil {
+					found, rest = again, others
+				}
+			}
 			if err != nil || found == nil {
 				return verdict{}, err
 			}
@@ -84,10 +96,12 @@ type difference struct {
 	s          *search
 	order      *arrangement
 	format     *numberFormat // to which B's elements were rounded
+	source     *numberFormat // to which A's elements were rounded, if the product was added to what they were before; nil if it was added to A's
 	rows, cols int
 
 	energy float64 // ‖D‖²
 	noise  noise   // that rounding alone would leave
+	excess float64 // squares of the residual of the last estimate, by those that rounding errors leave
 }
 
 // noise is the expected squares of rounding errors: their sum, and by row and by column their sum and the
@@ -156,6 +170,10 @@ func (d *difference) findRankWith(columns, limit int) (found *Explanation, rest 
 	}
 	rest, all, left, err := d.compare(spectrum.truncate(basis, d.rows, rank))
 	share := 1 - left/d.energy
+	d.excess = left / d.noise.sum / (1 - float64(rank)/float64(d.rows)) / (1 - float64(rank)/float64(d.cols)) // the estimate takes a part of the errors
+	if d.source != nil && d.excess > maxExcess {
+		return nil, nil, true, err
+	}
 	if err != nil || left > 2*d.noise.sum+1e-26*d.energy || share < 2./3 || !all.shows(rank, rest.n) {
 		return nil, nil, true, err
 	}

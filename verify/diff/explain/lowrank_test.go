@@ -62,7 +62,8 @@ func TestExplainLowRank(t *testing.T) {
 	}
 }
 
-// The rank of what was added to a matrix of a wider dtype is the same whether the sum was rounded once, or the matrix before it as well.
+// The rank of what was added to a matrix of a wider dtype is found whether the sum was rounded once, or the matrix before it as well, and also if
+// that matrix is known only as it was rounded.
 func TestExplainLowRankOfRounded(t *testing.T) {
 	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 77))
@@ -72,6 +73,7 @@ func TestExplainLowRankOfRounded(t *testing.T) {
 		var pair checkpointPair
 		pair.add("once", x, once)
 		pair.add("twice", x, twice)
+		pair.add("both", x.as(tensor.BF16), once)
 		pair.add("stacked", stack(x, x), stack(once, once))
 		for name, got := range pair.explanations(t) {
 			if kindsOf(got) != "low_rank" || !strings.Contains(got, "(rank 4") {

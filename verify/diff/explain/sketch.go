@@ -77,6 +77,9 @@ func (d *difference) measure(row int, values, b []float64) {
 	sum, largest := 0.0, 0.0
 	for c, x := range values {
 		one := d.format.roundingVariance(b[c], x)
+		if d.source != nil {
+			one += d.source.roundingVariance(b[c]-x, 0)
+		}
 		d.energy += x * x
 		d.noise.cols[c] += one
 		d.noise.maxCol[c] = max(d.noise.maxCol[c], one)
@@ -125,6 +128,9 @@ func (d *difference) compare(e estimate) (rest *mismatches, all *changed, left f
 				all.add(r, c)
 			}
 			room := d.format.unit(b[i])/2 + d.format.unit(want[i]) + e.slack
+			if d.source != nil {
+				room += d.source.unit(b[i]-x) / 2
+			}
 			if off > room && off > room+8*math.Sqrt(e.rowShare[r]*d.noise.maxCol[c]+e.colShare[c]*d.noise.maxRow[r]) {
 				rest.add(func() Changed {
 					return Changed{Index: tensor.Unravel(first+int64(i), d.s.b.tensor.Shape), A: Number(b[i] - x), B: Number(b[i])}
