@@ -173,10 +173,10 @@ func TestDetailsOfNaN(t *testing.T) {
 		largest, l2 float64
 		want        string
 	}{
-		{math.NaN(), math.NaN(), "50% of 4 elements, distances that are not finite; first at [1]: 1, 2"},
-		{math.Inf(1), math.NaN(), "50% of 4 elements, distances that are not finite; first at [1]: 1, 2"},
-		{0.5, math.Inf(1), "50% of 4 elements, largest 0.5, relative L2 +Inf, cosine -; first at [1]: 1, 2"}, // of zeros
-		{0.5, 0.25, "50% of 4 elements, largest 0.5, relative L2 0.25, cosine -; first at [1]: 1, 2"},
+		{math.NaN(), math.NaN(), "2 of 4 elements, distances that are not finite; first at [1]: 1, 2"},
+		{math.Inf(1), math.NaN(), "2 of 4 elements, distances that are not finite; first at [1]: 1, 2"},
+		{0.5, math.Inf(1), "2 of 4 elements, largest 0.5, relative L2 +Inf, cosine -; first at [1]: 1, 2"}, // of zeros
+		{0.5, 0.25, "2 of 4 elements, largest 0.5, relative L2 0.25, cosine -; first at [1]: 1, 2"},
 	} {
 		m := &diff.Metrics{Differing: 2, MaxAbs: diff.Number(tt.largest), RelativeL2: diff.Number(tt.l2), Cosine: diff.Number(math.NaN()), First: []int64{1}, FirstA: 1, FirstB: 2}
 		r := &diff.Result{Tensors: []diff.TensorDiff{{Name: "w", Status: diff.Differs, Elements: 4, Metrics: m}}}
