@@ -59,8 +59,11 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 			return err
 		}
 		shareEvidence(c)
+		if c.source.Evidence == runtime.FromFixture {
+			r.proved = c.source.Original.AttentionWindow
+		}
 		if shown := c.source; given.Evidence == runtime.Given && shown.Evidence == runtime.FromFixture && shown.Original.AttentionWindow != given.Original.AttentionWindow {
-			r.contradicted = append(r.contradicted, contradiction{logits.WindowSetting, fmt.Sprint(given.Original.AttentionWindow), fmt.Sprint(shown.Original.AttentionWindow), "recording", nil})
+			r.contradicted = append(r.contradicted, contradiction{logits.WindowSetting, fmt.Sprint(given.Original.AttentionWindow), fmt.Sprint(shown.Original.AttentionWindow), "recording", nil, ""})
 		}
 	}
 	if r.converted != nil && c.converted == nil { // nothing can be said of what it computes
@@ -80,7 +83,7 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 			window = w
 			if r.plan.SettingsKnown {
 				window = w.For(r.plan.Config.AttentionWindow)
-				if (window != w || w.Source == runtime.Assumed && w.Matches == "") && c.source.Evidence != runtime.FromManifest && r.sourceModel.Layout == model.HuggingFace {
+				if (window != w || r.open || w.Source == runtime.Assumed && w.Matches == "") && c.source.Evidence != runtime.FromManifest && r.sourceModel.Layout == model.HuggingFace {
 					window = c.windowBeside(w)
 				}
 			}
@@ -96,6 +99,9 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 // recordedOriginal returns the source with what the record of a conversion to an original says of its window: the conversion has the original's, and
 // states it nowhere else.
 func (r *run) recordedOriginal(source *runtime.Model) *runtime.Model {
+	if r.open {
+		return source.WithOriginal(source.Original.AttentionWindow, source.Original.LogitsSoftCap, runtime.Assumed)
+	}
 	if slices.Contains(r.recorded, string(logits.WindowSetting)) && source.Evidence == runtime.Given {
 		return source.WithOriginal(source.Original.AttentionWindow, source.Original.LogitsSoftCap, runtime.FromManifest)
 	}
@@ -122,13 +128,13 @@ func (c *computation) windowBeside(w *runtime.Window) *runtime.Window {
 		return w.For(c.source.Original.AttentionWindow)
 	case w.Source == runtime.FromFixture:
 		return w
-	case record.Record != nil && record.Settings != nil && !record.Settings.WindowAssumed && record.Layout == c.run.plan.Layout.String() && statement.RecordedWindow(record.Record) == w.Written:
+	case !c.run.open && record.Record != nil && record.Settings != nil && !record.Settings.WindowAssumed && record.Layout == c.run.plan.Layout.String() && statement.RecordedWindow(record.Record) == w.Written:
 		beside.Source, beside.Original, beside.Matches = runtime.FromManifest, record.Settings.AttentionWindow, ""
 		if beside.Original < w.Written {
 			beside.Matches = runtime.Transformers5.Name
 		}
 		beside.Summary = fmt.Sprintf("attention_window_size is %d, and that of the source %d: %s records %d for the original's window", w.Written, source, manifest.Name, beside.Original)
-	case own:
+	case own && !c.run.open:
 		return w
 	default:
 		beside.Source, beside.Matches = runtime.Assumed, ""

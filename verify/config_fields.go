@@ -147,10 +147,6 @@ func windowEffect(window, stated int64) func(got any) string {
 		effect := "attention would reach less far, or farther"
 		switch n, ok := wholeNumber(got); {
 		case !ok:
-		case stated != 0 && n == window+1:
-			effect = "attention would reach farther than in the source, unless it was written to match transformers 5, which conversion.json would say"
-		case stated != 0 && n == stated-1 && n == window-1:
-			effect = "attention would reach less far than in the source, unless the source was written to match transformers 5, which its conversion.json would say"
 		case n == window+2:
 			effect = "this is window + 2: attention would reach one position farther than the original's in transformers 5"
 		case n == window-1:

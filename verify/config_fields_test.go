@@ -136,13 +136,8 @@ func TestWindowEffect(t *testing.T) {
 			t.Errorf("%v: %s, want %s", got, text, want)
 		}
 	}
-	for got, want := range map[string]string{
-		"9": "attention would reach farther than in the source, unless it was written to match transformers 5, which conversion.json would say; the source has 8",
-		"7": "attention would reach less far than in the source, unless the source was written to match transformers 5, which its conversion.json would say; the source has 8",
-	} {
-		if text := windowEffect(8, 8)(json.Number(got)); text != want {
-			t.Errorf("%s: %s, want %s", got, text, want)
-		}
+	if text := windowEffect(8, 8)(json.Number("6")); text != "attention would reach less far; the source has 8" {
+		t.Error(text)
 	}
 	if text := windowEffect(8, 9)(json.Number("7")); text != "this is window - 1: attention would reach less far in every implementation; the source has 9" { // which matches transformers 5
 		t.Error(text)

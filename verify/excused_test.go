@@ -309,7 +309,7 @@ func TestWindowOfRecordedConversion(t *testing.T) {
 	}{
 		{"a changed record beside an original", true, 8, "7", runtime.FromSource, "attention_window_size is 8, the original's window"},
 		{"a right record beside an original", true, 8, "8", runtime.FromSource, "attention_window_size is 8, the original's window"},
-		{"one more, recorded as the original's", false, 9, "9", runtime.Assumed, "attention_window_size is 9, one more than 8, which is taken for the original's window: nothing says whether that is one more already, to match transformers 5"},
+		{"one more, recorded as the original's", false, 9, "9", runtime.Assumed, "attention_window_size is 9, and that of the source 8: nothing says which of them is the original's window, or one more"},
 	} {
 		source, converted := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(tt.made, 30, true)})
 		rewrite(t, filepath.Join(converted, manifest.Name), replaced(fmt.Sprintf(`"attention_window": %d`, tt.made), `"attention_window": `+tt.edited))

@@ -50,12 +50,24 @@ func excuseGiven(c *computation, l *logits.Result) {
 	}
 }
 
-// doubtful returns the settings that were given, unless the recording shows that they are right.
-func doubtful(r *run) model.Settings {
-	if r.trust == trustGiven {
-		return model.Settings{}
+// noteDoubted notes which settings that were given conversion.json does not record, unless the recording shows that they are right.
+func noteDoubted(r *run) {
+	if r.plan == nil || r.record.Record == nil || r.record.Settings == nil || r.trust == trustGiven || matchesOriginals(r.verdict) {
+		return
 	}
-	return r.options.Settings
+	var doubted []string
+	doubt := func(given bool, name logits.SettingName, was, records any) {
+		if given && was != records {
+			doubted = append(doubted, fmt.Sprintf("%s %v was given, and conversion.json records %v", words(name), was, records))
+		}
+	}
+	c, known := &r.plan.Config, recordedValues(r.record.Settings)
+	doubt(r.given.AttentionWindow != nil && c.Has(model.Attention), logits.WindowSetting, c.AttentionWindow, known[logits.WindowSetting])
+	doubt(r.given.LogitsSoftCap != nil, logits.SoftCapSetting, c.LogitsSoftCap, known[logits.SoftCapSetting])
+	doubt(r.given.EmbeddingScale != nil, logits.ScaleSetting, c.EmbeddingScale, known[logits.ScaleSetting])
+	if doubted != nil {
+		r.verdict.Notes = append(r.verdict.Notes, strings.Join(doubted, "; ")+": if what was given is wrong, the checkpoint need not be")
+	}
 }
 
 // conversionStates returns a function that reports whether files of the conversion state a setting, with which it was run. A window of config.json may
@@ -105,6 +117,8 @@ func addContradicted(r *run) {
 func whereFound(c *contradiction) string {
 	isImplied := c.name == logits.ScaleSetting && slices.Equal(c.files, []string{hfconfig.Name}) // no field of it has the setting
 	switch {
+	case c.why != "":
+		return c.why
 	case c.of == "recording":
 		return "the recording matches with " + c.found
 	case isImplied && c.of == "conversion":
@@ -310,6 +324,9 @@ func onlyGivenWindow(r *run) []string {
 	given := r.plan.Config.AttentionWindow
 	if statement.Window(r.converted) != given+1 {
 		return nil
+	}
+	if stated, err := r.sourceModel.Configure(model.Settings{}); err == nil && stated.WindowAssumed && r.proved != given {
+		return []string{fmt.Sprintf("%s %d", words(logits.WindowSetting), given)}
 	}
 	return onlyGiven(r.sourceModel, model.Settings{AttentionWindow: &given})
 }

@@ -48,9 +48,7 @@ func (r *run) checkManifests() error {
 		}
 	}
 	summary.finish()
-	if right && len(summary.stale) == summary.failing {
-		s.stale = summary.stale
-	}
+	s.stale = summary.stale
 	return nil
 }
 
@@ -63,12 +61,9 @@ func checkRecord(r *run, summary *configSummary, right bool) error {
 	}
 	isWrong := slices.ContainsFunc(summary.section.Findings.All(), func(f Finding) bool { return slices.Contains(hfconfig.WindowNames, f.Field) })
 	name := filepath.Base(record.path)
-	c := &recordcheck.Check{Record: record.Record, Removed: removedPrefix(r.convertedModel), Given: doubtful(r), Proven: r.recorded == nil && r.contradicted == nil}
+	c := &recordcheck.Check{Record: record.Record, Removed: removedPrefix(r.convertedModel), Proven: r.recorded == nil && r.contradicted == nil}
 	c.CompareLayout(r.plan)
 	c.CompareSettings(r.plan)
-	if len(c.Doubted) > 0 {
-		r.verdict.Notes = append(r.verdict.Notes, strings.Join(c.Doubted, "; ")+": if what was given is wrong, the checkpoint need not be")
-	}
 	c.CompareForm(r.plan, statement.Window(r.converted), isWrong)
 	if err := compareDigests(c, name, r.verdict.Weights, false); err != nil {
 		return err
@@ -153,8 +148,7 @@ type configSummary struct {
 	section *Section
 	parts   []string
 	wrong   bool
-	failing int      // how many records are wrong
-	stale   []string // what is wrong with those of them that do not describe their checkpoint: "conversion.json is corrupt"
+	stale   []string // records that do not describe their checkpoint: "conversion.json is corrupt"
 }
 
 func (c *configSummary) add(part string, wrong bool) {
@@ -207,23 +201,20 @@ func (c *configSummary) check(r record, of string) error {
 		return nil
 	}
 	c.add(manifest.Name+" is corrupt", true)
-	c.failing, c.stale = c.failing+1, append(c.stale, manifest.Name+" "+of+"is corrupt")
-	c.section.add(Finding{Kind: WrongField, Field: manifest.Name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
+	c.stale = append(c.stale, manifest.Name+" "+of+"is corrupt")
+	c.section.add(Finding{Kind: WrongRecord, Field: manifest.Name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
 	return nil
 }
 
 // addDifferences makes what a record states otherwise findings, which call it by a name, and a part of the summary. isOther ends a sentence about a record
-// of other tensors.
+// that does not describe its checkpoint.
 func (c *configSummary) addDifferences(check *recordcheck.Check, name, isOther string) {
 	if len(check.Differences) > 0 {
-		c.failing++
-	}
-	if check.IsOther() {
 		c.stale = append(c.stale, name+isOther)
 	}
 	for _, d := range check.Differences {
 		c.section.OK = false
-		c.section.add(Finding{Kind: WrongField, Field: name + ": " + d.Field, Want: d.Want, Got: d.Got, Detail: d.Detail})
+		c.section.add(Finding{Kind: WrongRecord, Field: name + ": " + d.Field, Want: d.Want, Got: d.Got, Detail: d.Detail})
 	}
 	if wrong := check.Wrong(); len(wrong) > 0 {
 		c.add(name+" disagrees: "+strings.Join(wrong, ", "), true)

@@ -29,7 +29,7 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 	seen := o
 	if plain.HF != nil && plain.Config.Has(model.Attention) && len(source.Family.BeyondOriginal(&plain.Config)) == 0 { // else no other window computes the same
 		window, written := plain.Config.AttentionWindow, statement.Window(converted)
-		if written == window+1 && (statement.HasRecord(found) || !otherWindow(source, converted)) || written != window && statement.WasMatched(found, window) {
+		if written == window+1 || written != window && statement.WasMatched(found, window) {
 			seen.MatchRuntime = statement.Match(found)
 		}
 	}
@@ -44,12 +44,6 @@ func planFor(source *model.Model, s model.Settings, converted *tensor.Checkpoint
 		return plain, nil
 	}
 	return p, err
-}
-
-// otherWindow reports whether two checkpoints have a config.json each, and other windows in them. Without a conversion.json, nothing says that they
-// mean the same.
-func otherWindow(source *model.Model, converted *tensor.Checkpoint) bool {
-	return source.Layout == model.HuggingFace && statedWindow(source) != statement.Window(converted)
 }
 
 // targetOf returns the target that a checkpoint was converted to: by the names of its tensors if they are those of the

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 )
@@ -22,31 +26,81 @@ const (
 	trustWritten                 // those of the conversion, also an attention window that is one more than the given one, as if to match transformers 5
 )
 
+// shown is what the recording shows of settings, with which another run is made; 0 for nothing. A soft cap of 0 is not shown.
+type shown struct {
+	window  int64
+	softCap float64
+}
+
 // contradiction is a setting that was given, and that is another one in the conversion, or in the source, with which the run was made.
 type contradiction struct {
 	name         logits.SettingName
 	given, found string
 	of           string   // what has it: "conversion", "source", "checkpoint" or "recording"
-	files        []string // of that checkpoint that have it
+	files        []string // of that checkpoint that have it; nil if it follows from several
+	why          string   // what it follows from
 }
 
 // takeRecorded completes the settings of a source that does not have them, and for which none are given, with those that the
-// conversion.json of the converted checkpoint records. It also says whether the window of the source's config.json is one more than the original's, if
-// nothing else does. Nothing proves that they are the source's.
+// conversion.json of the converted checkpoint records, unless the recording shows others. Nothing proves that they are the source's.
 func (r *run) takeRecorded() {
 	known := statement.Recorded(r.record.Record)
 	if r.converted == nil || known == nil {
 		return
 	}
-	configured, err := r.sourceModel.Configure(r.options.Settings)
-	if err == nil && r.sourceModel.Layout == model.HuggingFace && configured.WindowAssumed && !r.record.Settings.WindowAssumed && configured.Original.AttentionWindow == *known.AttentionWindow+1 {
-		r.options.Settings.AttentionWindow, r.recorded = known.AttentionWindow, []string{string(logits.WindowSetting)}
-	}
+	_, err := r.sourceModel.Configure(r.options.Settings)
 	var missing *model.OptionError
 	if !errors.As(err, &missing) {
 		return
 	}
-	r.recorded = append(r.recorded, completeSettings(&r.options.Settings, missing, known)...)
+	r.recorded = completeSettings(&r.options.Settings, missing, known)
+	take := func(name logits.SettingName, isShown bool, take func()) {
+		if i := slices.Index(r.recorded, string(name)); i >= 0 && isShown {
+			r.recorded = slices.Delete(r.recorded, i, i+1)
+			take()
+		}
+	}
+	take(logits.WindowSetting, r.shown.window != 0, func() { r.options.Settings.AttentionWindow = &r.shown.window })
+	take(logits.SoftCapSetting, r.shown.softCap != 0, func() { r.options.Settings.LogitsSoftCap = &r.shown.softCap })
+}
+
+// settleWindow decides which attention window the original of a source has whose config.json may have one more, to match transformers 5, by what the
+// config.json or the conversion.json of the conversion leaves open. It takes the place of one that was given and that cannot be that of both. If no
+// file proves it, it is what the window is if the models are the same.
+func settleWindow(r *run) {
+	stated, err := r.sourceModel.Configure(model.Settings{})
+	if err != nil || !stated.WindowAssumed || r.convertedModel == nil || r.given.Preset != "" || len(r.sourceModel.Family.BeyondOriginal(&stated.Config)) > 0 {
+		return
+	}
+	s, own := &r.options.Settings, stated.Config.AttentionWindow
+	if r.shown.window != 0 && s.AttentionWindow == nil {
+		s.AttentionWindow = &r.shown.window
+		return
+	}
+	windows, isRecorded := statement.Windows(r.convertedModel, func(w int64) bool { return w == own || w == own-1 })
+	if windows == nil || r.trust == trustGiven {
+		return
+	}
+	window := windows[0]
+	if given := s.AttentionWindow; given != nil && !slices.Contains(windows, *given) {
+		c := contradiction{name: logits.WindowSetting, given: fmt.Sprint(*given), found: fmt.Sprint(window), of: "conversion"}
+		if written := statement.Window(r.converted); !isRecorded {
+			c.why = fmt.Sprintf("config.json of the conversion has %d, and that of the source %d", written, own)
+		} else if c.files = []string{manifest.Name}; written == window {
+			c.files = append(c.files, hfconfig.Name)
+		}
+		r.contradicted = append(r.contradicted, c)
+		s.AttentionWindow, r.given.AttentionWindow = nil, nil
+	}
+	if s.AttentionWindow != nil || len(windows) > 1 {
+		return
+	}
+	switch {
+	case !isRecorded:
+		s.AttentionWindow, r.open = &window, true
+	case window != own:
+		s.AttentionWindow, r.recorded = &window, []string{string(logits.WindowSetting)}
+	}
 }
 
 // completeSettings takes the settings that are missing from others, and returns their names.
@@ -81,7 +135,7 @@ func withStated(err error, m *model.Model, unreadable error) error {
 	}
 	if m != nil && m.Layout == model.HuggingFace {
 		if found, err := m.Configure(model.Settings{}); err == nil {
-			stated.Stated = model.SettingsOf(&found.Original)
+			stated.Stated, stated.StatedAssumed = model.SettingsOf(&found.Original), found.WindowAssumed
 		}
 	}
 	return &stated
@@ -109,7 +163,7 @@ func replaceStated(r *run) {
 	own, original, s := &stated.Config, &stated.Original, &r.options.Settings
 	shownBy := map[string]string{model.FromRecord: manifest.Name, model.FromHead: "the output head"}
 	add := func(name logits.SettingName, given, found any, origin string) {
-		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(given), fmt.Sprint(found), of, []string{cmp.Or(shownBy[origin], origin)}})
+		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(given), fmt.Sprint(found), of, []string{cmp.Or(shownBy[origin], origin)}, ""})
 	}
 	if w := s.AttentionWindow; w != nil && *w != original.AttentionWindow {
 		add(logits.WindowSetting, *w, original.AttentionWindow, stated.Origins.AttentionWindow)
@@ -130,6 +184,9 @@ func replaceGiven(ctx context.Context, r *run) error {
 		return nil
 	} else if stated != nil {
 		replaceStated(r)
+		if r.converted != nil {
+			settleWindow(r)
+		}
 		return nil
 	}
 	if r.converted == nil || r.convertedModel == nil || r.trust == trustGiven {
@@ -145,7 +202,7 @@ func replaceGiven(ctx context.Context, r *run) error {
 		return err
 	}
 	replace := func(name logits.SettingName, was, is any, files []string, take func()) {
-		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), "conversion", files})
+		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), "conversion", files, ""})
 		take()
 	}
 	if w := found.AttentionWindow; w != nil && *w != given.AttentionWindow && (preset || r.given.AttentionWindow != nil) && given.Has(model.Attention) {
@@ -171,6 +228,11 @@ func nextTrust(r *run) trust {
 	replaced := func(s *logits.Setting) bool {
 		return slices.ContainsFunc(r.contradicted, func(c contradiction) bool { return c.name == s.Name && c.of == "conversion" })
 	}
+	if slices.ContainsFunc(r.contradicted, func(c contradiction) bool {
+		return c.name == logits.WindowSetting && c.of == "conversion" && c.given == fmt.Sprint(r.proved)
+	}) {
+		return trustGiven
+	}
 	if r.contradicted != nil && slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool {
 		return blames(l, func(s *logits.Setting) bool { return replaced(s) && !windowAgrees(r, l, s) })
 	}) {
@@ -183,6 +245,99 @@ func nextTrust(r *run) trust {
 		return trustWritten
 	}
 	return r.trust
+}
+
+// nextShown returns what the recording shows of settings that only one of two files that disagree has, or that no file states.
+func nextShown(r *run) shown {
+	next := r.shown
+	if r.plan == nil || !r.plan.SettingsKnown {
+		return next
+	}
+	if r.open && r.proved != 0 && r.proved != r.plan.Config.AttentionWindow {
+		next.window = r.proved
+	}
+	disputed := disputes(r)
+	for _, l := range r.verdict.Logits {
+		for _, f := range l.Faults {
+			s := f.Setting
+			if s == nil || windowAgrees(r, l, s) { // the recording is of what conversion.json has
+				continue
+			}
+			for _, d := range disputed {
+				if d.name != s.Name || !slices.Contains(d.stated, s.Recorded) {
+					continue
+				}
+				switch value, err := strconv.ParseFloat(s.Recorded, 64); {
+				case err != nil:
+				case s.Name == logits.WindowSetting:
+					next.window = int64(value)
+				default:
+					next.softCap = value
+				}
+			}
+		}
+	}
+	return next
+}
+
+// dispute is a setting of which nothing but two files of the conversion that disagree say what the source's is.
+type dispute struct {
+	name     logits.SettingName
+	recorded string
+	stated   []string // by config.json, the number itself first
+	field    string   // of config.json
+}
+
+// disputes returns the settings that are taken from the conversion.json of the conversion, and that its config.json has otherwise.
+func disputes(r *run) (all []dispute) {
+	if r.convertedModel == nil || r.convertedModel.Layout != model.HuggingFace || r.recorded == nil || r.sourceModel.Layout == model.HuggingFace {
+		return nil
+	}
+	stated, err := r.convertedModel.Configure(model.Settings{})
+	if err != nil {
+		return nil
+	}
+	found, known := &stated.Original, r.record.Settings
+	if w := found.AttentionWindow; w != known.AttentionWindow && slices.Contains(r.recorded, string(logits.WindowSetting)) && found.Has(model.Attention) {
+		all = append(all, dispute{logits.WindowSetting, fmt.Sprint(known.AttentionWindow), []string{fmt.Sprint(w), fmt.Sprint(w - 1)}, "attention_window_size"})
+	}
+	if x := found.LogitsSoftCap; x != float64(known.LogitsSoftCap) && slices.Contains(r.recorded, string(logits.SoftCapSetting)) {
+		all = append(all, dispute{logits.SoftCapSetting, fmt.Sprint(float64(known.LogitsSoftCap)), []string{fmt.Sprint(x)}, "logits_soft_cap"})
+	}
+	return all
+}
+
+// addOpen makes findings of the configuration of settings on which files disagree, where nothing says which is right.
+func addOpen(r *run) {
+	s := r.verdict.Config
+	if s == nil || r.plan == nil {
+		return
+	}
+	var all []Finding
+	if w := r.plan.Config.AttentionWindow; r.open && r.proved == 0 && r.contradicted == nil {
+		own, written := statedWindow(r.sourceModel), statement.Window(r.converted)
+		all = append(all, Finding{Kind: OpenSetting, Field: string(logits.WindowSetting), Want: fmt.Sprint(w), Got: fmt.Sprint(written), Of: "source",
+			Detail: fmt.Sprintf("config.json of the source has %d, and that of the conversion %d: both are right if the original's window is %d and the larger is written to match transformers 5, and nothing says so", own, written, w),
+			cause:  fmt.Sprintf("nothing says that the original's attention window is %d", w)})
+	}
+	isRefuted := slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool { return !l.OK })
+	for _, d := range disputes(r) {
+		if isRefuted { // the recording is of one of the two
+			break
+		}
+		s.Findings = strictjson.Items(slices.DeleteFunc(s.Findings.All(), func(f Finding) bool { return f.Kind == WrongField && f.Field == d.field })...)
+		all = append(all, Finding{Kind: OpenSetting, Field: string(d.name), Want: d.recorded, Got: d.stated[0], Of: "conversion",
+			Detail: fmt.Sprintf("config.json of the conversion has %s, and its conversion.json %s: the source does not say which is right", d.stated[0], d.recorded),
+			cause:  "config.json and conversion.json of the conversion disagree"})
+	}
+	var open []string
+	for _, f := range all {
+		s.add(f)
+		open = append(open, fmt.Sprintf("%s is %s or %s", words(logits.SettingName(f.Field)), f.Got, f.Want))
+	}
+	if all != nil {
+		s.OK, s.Skipped, s.Summary = false, false, strings.Join(append(open, s.Summary), "; ")
+	}
 }
 
 // settingsBy returns the settings that a model is judged by.

@@ -85,7 +85,7 @@ func (v *Verdict) Another() bool { return v.another }
 func WindowNote(v *Verdict) *runtime.Window {
 	isWindow := func(f Finding) bool {
 		isField := f.Kind == WrongField && slices.ContainsFunc(strings.Split(f.Field, ", "), func(name string) bool { return slices.Contains(hfconfig.WindowNames, name) })
-		return isField || f.Kind == GivenSetting && f.Field == string(logits.WindowSetting) && f.Of == "conversion"
+		return isField || f.Kind == OpenSetting && f.Field == string(logits.WindowSetting) || f.Kind == GivenSetting && f.Field == string(logits.WindowSetting) && f.Of == "conversion"
 	}
 	if v.Config != nil && slices.ContainsFunc(v.Config.Findings.All(), isWindow) {
 		return nil
@@ -110,7 +110,7 @@ func OnlyMisnamed(v *Verdict) bool {
 // StaleRecords says which records of conversions do not describe their checkpoint, "conversion.json is corrupt", if that is all that is wrong: then the
 // models are the same. It is empty otherwise.
 func StaleRecords(v *Verdict) []string {
-	if v.Config == nil || v.Quantized != nil || slices.ContainsFunc(v.Config.Findings.All(), func(f Finding) bool { return f.Kind == GivenSetting }) {
+	if v.Config == nil || v.Quantized != nil || slices.ContainsFunc(v.Config.Findings.All(), func(f Finding) bool { return f.Kind != WrongRecord }) {
 		return nil
 	}
 	for _, s := range v.Sections() {
@@ -156,7 +156,7 @@ type Section struct {
 	Notes    []string                 `json:"notes,omitempty"`   // what is not wrong
 
 	noConfig bool     // there is no config.json beside the single file of weights that was to be checked with it
-	stale    []string // of the configuration: records that do not describe their checkpoint, which is all that is wrong with it: "conversion.json is corrupt"
+	stale    []string // of the configuration: records that do not describe their checkpoint: "conversion.json is corrupt"
 	misnamed bool     // of the structure: a model was found in a Hugging Face directory under names that transformers does not find
 	loaded   string   // of the configuration: "loaded in bfloat16, not in float32", if that is all that differs
 }
@@ -180,6 +180,7 @@ type Finding struct {
 	Of            string      `json:"of,omitempty"`        // what has Want and not a setting that was given: "conversion", or "source" or "checkpoint" by its config.json, or "recording"
 
 	notFinite stats.NotFinite // elements that Detail ends with
+	cause     string          // why nothing is proven, of an OpenSetting
 }
 
 // String describes the finding in one line, for people.
@@ -198,7 +199,9 @@ func (f *Finding) String() string {
 		fmt.Fprintf(&b, ": renamed to %s", f.Got)
 	case GivenSetting:
 		return fmt.Sprintf("%s: %s was given, but %s", strings.ReplaceAll(f.Field, "_", " "), f.Got, f.Detail)
-	case WrongField, MissingFile:
+	case OpenSetting:
+		return strings.ReplaceAll(f.Field, "_", " ") + ": " + f.Detail
+	case WrongField, WrongRecord, MissingFile:
 		if f.Want == aFile {
 			b.WriteString(": there is none")
 			break
@@ -269,6 +272,8 @@ const (
 	UntiedHead      FindingKind = "head"      // the output head is not a copy of the embedding
 	MissingFile     FindingKind = "file"      // transformers finds no weights by the names of their files, and Finding.Field is the first that it looks for; or by those of the tensors, and it is config.json
 	WrongField      FindingKind = "field"     // config.json contradicts the source
+	WrongRecord     FindingKind = "record"    // a conversion.json is corrupt, or records something else than was found
+	OpenSetting     FindingKind = "open"      // files disagree on a setting, and nothing says which is right: Got is in config.json of the conversion, Want elsewhere; Finding.Field is its name
 	GivenSetting    FindingKind = "given"     // a setting that was given is not that of Finding.Of; Finding.Field is its name
 	WrongWeights    FindingKind = "weights"   // elements differ
 	BadlyQuantized  FindingKind = "quantized" // a quantised matrix is farther from the source than its scheme explains
@@ -332,8 +337,9 @@ func (v *Verdict) conclude(isStated func(*logits.Setting) bool) {
 	v.Verdict = v.Answer()
 }
 
-// unproven says why a verdict proves nothing, although no check found the models to differ: all that fails is settings that were given, or a
-// recording that is not finite or of other weights. It is "" if anything else fails. isStated reports whether files of the conversion state a setting.
+// unproven says why a verdict proves nothing, although no check found the models to differ: all that fails is settings that were given or on which files
+// disagree, records of conversions beside these, or a recording that is not finite or of other weights. It is "" if anything else fails. isStated reports
+// whether files of the conversion state a setting.
 func unproven(v *Verdict, isStated func(*logits.Setting) bool) string {
 	if v.Quantized != nil {
 		return ""
@@ -348,15 +354,22 @@ func unproven(v *Verdict, isStated func(*logits.Setting) bool) string {
 		var given []string
 		of := ""
 		for _, f := range c.Findings.All() {
-			if f.Kind != GivenSetting {
+			switch f.Kind {
+			case WrongRecord:
+			case OpenSetting:
+				causes = append(causes, f.cause)
+			case GivenSetting:
+				given, of = append(given, f.Field), f.Of
+			default:
 				return ""
 			}
-			given, of = append(given, f.Field), f.Of
 		}
-		if given == nil {
+		if given != nil {
+			causes = append(causes, notThose(given, of))
+		}
+		if causes == nil {
 			return ""
 		}
-		causes = append(causes, notThose(given, of))
 	}
 	for _, l := range v.Logits {
 		found, ok := excused(v, l, isStated)

@@ -62,13 +62,18 @@ type Options struct {
 func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options) (*Verdict, error) {
 	o.Digest = cmp.Or(o.Digest, digest.Default)
 	var r *run
-	for trusted := trustConversion; r == nil || r.trust != trusted; trusted = nextTrust(r) {
-		r = &run{options: o, given: o.Settings, trust: trusted, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden, WeightsOnly: o.WeightsOnly, excuses: map[*logits.Fault]string{}, layers: map[*logits.Result]layerNames{}}}
+	trusted, known := trustConversion, shown{}
+	for r == nil || r.trust != trusted || r.shown != known {
+		r = &run{options: o, given: o.Settings, trust: trusted, shown: known, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden, WeightsOnly: o.WeightsOnly, excuses: map[*logits.Fault]string{}, layers: map[*logits.Result]layerNames{}}}
 		if err := checkAll(ctx, r); err != nil {
 			return nil, err
 		}
+		trusted, known = nextTrust(r), nextShown(r)
 	}
 	addContradicted(r)
+	if !o.WeightsOnly {
+		addOpen(r)
+	}
 	if converted != nil && !o.WeightsOnly {
 		r.verdict.Given = onlyGivenWindow(r)
 	}
@@ -78,6 +83,7 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 	if o.WeightsOnly {
 		r.options.Settings = o.Settings // without those that were assumed
 	} else {
+		noteDoubted(r)
 		noteRecorded(r)
 	}
 	r.verdict.conclude(conversionStates(r))
@@ -141,6 +147,9 @@ type run struct {
 	options           Options
 	given             model.Settings // of options, before others are taken from a record; without those of contradicted
 	trust             trust
+	shown             shown
+	open              bool               // the window of options is what it is if the models are the same, and nothing else says it
+	proved            int64              // window of the source that the recording shows; 0 if it does not
 	contradicted      []contradiction    // of settings that were given, and the conversion
 	source, converted *tensor.Checkpoint // converted is nil if there is none
 	copy              *quantized.Copy    // that converted is, dequantised; nil if it is none

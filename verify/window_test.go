@@ -317,3 +317,53 @@ func TestWindowNote(t *testing.T) {
 		}
 	}
 }
+
+// The window is what is proven of it: by the recording, by what was given or by files that agree. One that nothing proves makes nothing proven, and a record
+// that is wrong makes no other model.
+func TestProvenWindow(t *testing.T) {
+	c := cases.Open(t, "tiny-griffin")
+	right := settingsOf(8, 30, true)
+	original, plain := convertTiny(t, "plain", convert.Options{To: convert.ToHF, Settings: right})
+	_, unrecorded := convertTiny(t, "unrecorded", convert.Options{To: convert.ToHF, Settings: right, MatchRuntime: convert.Transformers5})
+	remove(t, unrecorded, manifest.Name)
+	_, source := convertTiny(t, "source", convert.Options{To: convert.ToHF, Settings: right})
+	remove(t, source, manifest.Name)
+	_, edited := convertTiny(t, "edited", convert.Options{To: convert.ToHF, Settings: right})
+	rewrite(t, filepath.Join(edited, hfconfig.Name), replaced(`"attention_window_size": 8`, `"attention_window_size": 9`))
+	_, record := convertTiny(t, "record", convert.Options{To: convert.ToHF, Settings: right})
+	rewrite(t, filepath.Join(record, manifest.Name), replaced(`"attention_window": 8`, `"attention_window": 12`))
+	seven := int64(7)
+	const otherGiven, stale, disagree = "not proven: the attention window that was given is not the conversion's", "but conversion.json is not of this conversion", "not proven: config.json and conversion.json of the conversion disagree"
+	for _, tt := range []struct {
+		source, converted string
+		given             model.Settings
+		recorded          bool // by the original
+		want              string
+	}{
+		{source, unrecorded, model.Settings{}, true, "the same model"},
+		{source, unrecorded, model.Settings{AttentionWindow: right.AttentionWindow}, false, "the same model, with attention window 8 as given"},
+		{source, unrecorded, model.Settings{AttentionWindow: &seven}, false, otherGiven},
+		{source, unrecorded, model.Settings{}, false, "not proven: nothing says that the original's attention window is 8"},
+		{source, plain, model.Settings{AttentionWindow: &seven}, false, otherGiven},
+		{source, plain, model.Settings{AttentionWindow: &seven}, true, otherGiven},
+		{original, edited, right, true, "the same model, " + stale},
+		{original, edited, right, false, "the same model, " + stale},
+		{original, edited, model.Settings{}, false, disagree},
+		{original, record, right, true, "the same model, " + stale},
+		{original, record, model.Settings{}, true, "the same model, with settings as recorded, " + stale},
+		{original, record, model.Settings{}, false, disagree},
+	} {
+		o := Options{Settings: tt.given}
+		if tt.recorded {
+			o.Golden = c.Recording("jax")
+		}
+		v, err := verifyFiles(t, tt.source, tt.converted, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		isOpen := slices.ContainsFunc(v.Config.Findings.All(), func(f Finding) bool { return f.Kind == OpenSetting })
+		if v.Answer() != tt.want || isOpen != (tt.want == disagree || strings.Contains(tt.want, "nothing says")) {
+			t.Errorf("%s, %s, given %v, recorded %t: %s", filepath.Base(tt.source), filepath.Base(tt.converted), tt.given.AttentionWindow, tt.recorded, textOf(t, v))
+		}
+	}
+}

@@ -344,7 +344,11 @@ func optionHint(e *model.OptionError) string {
 			flags = append(flags, optionFlags[name])
 		}
 		if stated := statedFlags(e.Stated); stated != "" {
-			return "add them; config.json of the conversion has " + stated
+			hint := "add them; config.json of the conversion has " + stated
+			if e.StatedAssumed {
+				hint += fmt.Sprintf(", or --attention-window %d if it was written to match transformers 5", *e.Stated.AttentionWindow-1)
+			}
+			return hint
 		}
 		if !slices.Contains(e.Missing, "AttentionWindow") { // a Hawk has no attention blocks
 			return "add " + strings.Join(flags, " ") + "; RecurrentGemma has a soft cap of 30 and scaled embeddings, the models of the paper have no cap and no scale"

@@ -246,6 +246,12 @@ func hintVerdict(c *cli.Context, v *verify.Verdict) {
 				has := map[bool]string{true: "was made with", false: "has"}[f.Of == "recording"]
 				hints = append(hints, fmt.Sprintf("hint: %s is given, but the %s %s %s", givenFlag(c, f.Field, f.Got), f.Of, has, f.Want))
 			}
+			if f.Kind == verify.OpenSetting && f.Of == "source" {
+				hints = append(hints, fmt.Sprintf("hint: if the original has %s %s, give --%s %s", strings.ReplaceAll(f.Field, "_", " "), f.Want, strings.ReplaceAll(f.Field, "_", "-"), f.Want))
+			} else if f.Kind == verify.OpenSetting {
+				flag := strings.ReplaceAll(f.Field, "_", "-")
+				hints = append(hints, fmt.Sprintf("hint: give the %s of the source: --%s %s or --%s %s", strings.ReplaceAll(f.Field, "_", " "), flag, f.Got, flag, f.Want))
+			}
 			if _, name, ok := strings.Cut(f.Field, "conversion.json: settings."); ok && v.Settings != nil && slices.Contains(v.Settings.Recorded, name) {
 				hints = append(hints, fmt.Sprintf("hint: only the conversion.json beside the source has %s %s; if that is wrong, give --%s=%s",
 					strings.ReplaceAll(name, "_", " "), f.Want, strings.ReplaceAll(name, "_", "-"), f.Got))

@@ -200,6 +200,8 @@ type OptionError struct {
 	Stated   Settings // values for Missing that another checkpoint states, which the caller may know to be the same model
 	Hint     string   // what else to do, "" for nothing
 
+	StatedAssumed bool // the window of Stated may be one more than the original's, as Configured.WindowAssumed says
+
 	Contradicted bool // the settings contradict those that the checkpoint states, with which it can be opened
 }
 

@@ -15,12 +15,10 @@ import (
 // Check compares a conversion.json, a part of it with each method.
 type Check struct {
 	*manifest.Record
-	Removed string         // prefix of names that the checkpoint's lack
-	Given   model.Settings // of the source, that its checkpoint does not have
-	Proven  bool           // the settings of the plan are not those that conversion.json records
+	Removed string // prefix of names that the checkpoint's lack
+	Proven  bool   // the settings of the plan are not those that conversion.json records
 
 	Differences []Difference
-	Doubted     []string // given settings that conversion.json contradicts, a sentence each
 
 	settings  bool // were compared
 	digests   int  // that were compared, but for those that are explained
@@ -38,11 +36,6 @@ func (c *Check) Wrong() (fields []string) {
 		}
 	}
 	return fields
-}
-
-// IsOther reports whether conversion.json describes other tensors than there are: it is of another conversion, or the checkpoint was changed since.
-func (c *Check) IsOther() bool {
-	return slices.ContainsFunc(c.Differences, func(d Difference) bool { return d.Field == tensorsField || d.Field == layoutField })
 }
 
 // Agreement says with what conversion.json agrees, without its name.
@@ -81,21 +74,15 @@ func (c *Check) CompareSettings(p *convert.Plan) {
 		return
 	}
 	c.settings = c.Proven
-	effect := func(given bool, name string, want, got any) string {
-		if given {
-			c.Doubted = append(c.Doubted, fmt.Sprintf("%s %v was given, and conversion.json records %v", name, want, got))
-			return "either conversion.json records another model's, or the value that was given is wrong"
-		}
-		return "a conversion of this checkpoint would take it for the model's"
-	}
+	const effect = "a conversion of this checkpoint would take it for the model's"
 	if want, got := p.Config.AttentionWindow, c.Settings.AttentionWindow; want != got && p.Config.Has(model.Attention) {
-		c.add(recordedWindow, want, got, effect(c.Given.AttentionWindow != nil, "attention window", want, got))
+		c.add(recordedWindow, want, got, effect)
 	}
 	if want, got := p.Config.LogitsSoftCap, float64(c.Settings.LogitsSoftCap); want != got {
-		c.add("settings.logits_soft_cap", want, got, effect(c.Given.LogitsSoftCap != nil, "logits soft cap", want, got))
+		c.add("settings.logits_soft_cap", want, got, effect)
 	}
 	if want, got := p.Config.EmbeddingScale, c.Settings.EmbeddingScale; want != got {
-		c.add(recordedScale, want, got, effect(c.Given.EmbeddingScale != nil, "embedding scale", want, got))
+		c.add(recordedScale, want, got, effect)
 	}
 }
 

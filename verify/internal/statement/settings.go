@@ -19,7 +19,7 @@ type Settings struct {
 }
 
 // Of returns the settings that the files of the conversion in which m was found state, without those in which its files contradict each other: then
-// one of them was changed. given are those that were given. Without a conversion.json, a window that is one more than theirs states nothing unless
+// one of them was changed. given are those that were given. Without a conversion.json of its layout, a window that is one more than theirs states nothing unless
 // oneMore is set: it may be there to match transformers 5.
 func Of(ctx context.Context, m *model.Model, given *model.Config, oneMore bool) (*Settings, error) {
 	stated, err := m.StatedConfig()
@@ -27,11 +27,11 @@ func Of(ctx context.Context, m *model.Model, given *model.Config, oneMore bool) 
 		return &Settings{}, nil
 	}
 	record, _, err := m.Manifest()
-	if err != nil || record == nil || record.Settings == nil {
+	if err != nil || record == nil || record.Settings == nil || record.Layout != m.Layout.String() {
 		return ofConfig(ctx, m, stated, given, oneMore)
 	}
 	recorded := Recorded(record)
-	if recorded == nil || record.Layout != m.Layout.String() {
+	if recorded == nil {
 		return &Settings{}, nil
 	}
 	files := func(hasConfig bool) []string {

@@ -75,7 +75,7 @@ func TestContradictingFiles(t *testing.T) {
 		{"another soft cap", config, `"logits_soft_cap": 30.0`, `"logits_soft_cap": 10.0`, 0, true, 9, false, "6 - true [conversion.json config.json]"},
 		{"another head", config, `"tie_word_embeddings": true`, `"tie_word_embeddings": false`, 0, true, 9, false, "6 30 - [conversion.json config.json]"},
 		{"a window that no model has", record, `"attention_window": 6`, `"attention_window": 0`, 0, true, 9, false, "- - - []"},
-		{"a record of another layout", record, `"layout": "huggingface"`, `"layout": "torch"`, 0, true, 9, false, "- - - []"},
+		{"a record of another layout", record, `"layout": "huggingface"`, `"layout": "torch"`, 0, true, 9, false, "6 30 true [config.json]"},
 		{"config.json alone", "", "", "", 0, false, 9, false, "6 30 true [config.json]"},
 		{"one more than given", "", "", "", 0, false, 5, false, "- 30 true [config.json]"},
 		{"one more than given, taken", "", "", "", 0, false, 5, true, "6 30 true [config.json]"},
@@ -107,13 +107,43 @@ func TestMatch(t *testing.T) {
 		} else {
 			want = convert.Transformers5
 		}
-		if got := statement.Match(m); got != want || statement.WasMatched(m, 6) != isMatched || statement.WasMatched(m, 7) || statement.RecordedWindow(record) != window || !statement.HasRecord(m) {
+		if got := statement.Match(m); got != want || statement.WasMatched(m, 6) != isMatched || statement.WasMatched(m, 7) || statement.RecordedWindow(record) != window {
 			t.Errorf("%v: %v, %d", match, got, statement.RecordedWindow(record))
 		}
 	}
 	for _, m := range []*model.Model{nil, converted(t, convert.MLX, false, "", "", "")} {
-		if statement.Match(m) != convert.Transformers5 || statement.WasMatched(m, 6) || statement.HasRecord(m) {
+		if statement.Match(m) != convert.Transformers5 || statement.WasMatched(m, 6) {
 			t.Error("something is recorded where there is no conversion.json")
+		}
+	}
+}
+
+// The window of the original is what a conversion.json records that its config.json does not contradict; otherwise that of config.json may be one more.
+func TestWindows(t *testing.T) {
+	const assumed = `"attention_window": 6, "attention_window_assumed": true`
+	for _, tt := range []struct {
+		name           string
+		file, from, to string // an edit of a file
+		match          convert.Runtimes
+		recorded       bool
+		refused        int64 // a window
+		want           string
+	}{
+		{"as converted", "", "", "", 0, true, 0, "[6] true"},
+		{"one more", "", "", "", convert.Transformers5, true, 0, "[6] true"},
+		{"config.json alone", "", "", "", 0, false, 0, "[6 5] false"},
+		{"one of them refused", "", "", "", 0, false, 6, "[5] false"},
+		{"the recorded one refused", "", "", "", convert.Transformers5, true, 6, "[7] false"},
+		{"another in config.json", "config.json", `"attention_window_size": 6`, `"attention_window_size": 7`, 0, true, 0, "[7 6] false"},
+		{"another in conversion.json", manifest.Name, `"attention_window": 6`, `"attention_window": 12`, 0, true, 0, "[6 5] false"},
+		{"of another layout", manifest.Name, `"layout": "huggingface"`, `"layout": "torch"`, 0, true, 0, "[6 5] false"},
+		{"assumed", manifest.Name, `"attention_window": 6`, assumed, 0, true, 0, "[6 5] false"},
+		{"assumed, and one more written", manifest.Name, `"attention_window": 6`, assumed, convert.Transformers5, true, 0, "[6] true"},
+	} {
+		m := converted(t, tt.match, tt.recorded, tt.file, tt.from, tt.to)
+		windows, isRecorded := statement.Windows(m, func(w int64) bool { return w != tt.refused })
+		if got := fmt.Sprint(windows, isRecorded); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }

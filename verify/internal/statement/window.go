@@ -47,8 +47,30 @@ func matched(record *manifest.Record) convert.Runtimes {
 	return convert.NoRuntime
 }
 
-// HasRecord reports whether a model has a conversion.json that can be read. m may be nil.
-func HasRecord(m *model.Model) bool { return recordOf(m) != nil }
+// Windows returns the attention windows that the original of a conversion may have, which m was found in: that of its conversion.json, unless its config.json
+// has neither that nor the one that it records, or else that of config.json and one less. It is nil if nothing states any. Windows that are not accepted
+// state nothing, so that config.json decides; nor does one that was assumed, unless one more was written.
+func Windows(m *model.Model, accepts func(window int64) bool) (windows []int64, isRecorded bool) {
+	stated, err := m.StatedConfig()
+	if err != nil {
+		return nil, false
+	}
+	if record := recordOf(m); record != nil && Recorded(record) != nil && record.Layout == m.Layout.String() && accepts(record.Settings.AttentionWindow) {
+		window, written := record.Settings.AttentionWindow, RecordedWindow(record)
+		if (stated == nil || stated.AttentionWindowSize == written) && (!record.Settings.WindowAssumed || written > window) {
+			return []int64{window}, true
+		}
+	}
+	if stated == nil {
+		return nil, false
+	}
+	for _, w := range []int64{stated.AttentionWindowSize, stated.AttentionWindowSize - 1} {
+		if accepts(w) {
+			windows = append(windows, w)
+		}
+	}
+	return windows, false
+}
 
 // WasMatched reports whether the conversion.json of a model records that its directory was written with one more than that window. m may be nil.
 func WasMatched(m *model.Model, window int64) bool {
