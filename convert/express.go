@@ -124,7 +124,7 @@ func (p *planner) noteForm() {
 		p.note(WindowNote, "attention_window_size stays %d, one more than the window of %d, which the source records: the original does not compute the model, and with %d transformers 5 would compute other logits",
 			form.AttentionWindowSize, c.AttentionWindow, c.AttentionWindow)
 	default:
-		p.note(WindowNote, "attention_window_size is %d, the window + 1: with it transformers 5 and mlx-lm attend to the tokens that the original attends to, at every position",
+		p.note(WindowNote, "attention_window_size is %d, the window + 1: with it transformers 5, and mlx-lm if it loads the model, attend to the tokens that the original attends to, at every position",
 			form.AttentionWindowSize)
 	}
 	switch {

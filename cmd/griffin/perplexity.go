@@ -95,6 +95,8 @@ type comparedScores struct {
 	Parted        int      `json:"parted"`         // predicted tokens with different most likely ones
 	Partings      []parted `json:"partings"`       // the first of them
 	SettingsApart []string `json:"settings_apart"` // settings that are not the same in both runs, with both values, a phrase each
+
+	before bool // they differ at positions at which nothing that the two are run with makes a difference
 }
 
 type parted struct {
@@ -388,6 +390,8 @@ func scoredModel(x *scoredCheckpoint) report.ScoredModel {
 func (p *scoring) compared(r *perplexity.Result) *comparedScores {
 	out := &comparedScores{KL: r.Pair.KL, Top1Agreement: float64(r.Pair.Agreed) / float64(r.Predicted), Parted: r.Predicted - r.Pair.Agreed, Partings: []parted{}}
 	out.SettingsApart = p.out.Checkpoints[0].Settings.Apart(&p.out.Checkpoints[1].Settings)
+	first, second := scoredModel(&p.out.Checkpoints[0]), scoredModel(&p.out.Checkpoints[1])
+	out.before = report.DifferBefore(r, &first, &second)
 	for _, x := range r.Pair.Partings {
 		one := parted{Row: x.Row, Position: x.Position, Token: x.Token, Top: x.Top, Probability: x.Probability, KL: x.KL}
 		if p.tokenizer != nil {
@@ -434,11 +438,15 @@ func printApart(w io.Writer, o *score) {
 		return
 	}
 	line := "the two are run " + apart
-	if o.Comparison.KL != 0 {
+	switch {
+	case o.Comparison.KL == 0:
+	case o.Comparison.before:
+		line += ", which is not all that sets them apart: they differ where both attend to the same tokens"
+	default:
 		line += ", which may be all that sets them apart"
 	}
 	if first.Semantics != second.Semantics && len(o.Comparison.SettingsApart) == 0 {
-		line += ": --semantics original runs both alike"
+		line += "; --semantics original runs both alike"
 	}
 	fmt.Fprintln(w, line)
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"math"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
+	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/reference/perplexity"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/chart"
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
@@ -57,6 +59,25 @@ func RunApart(a, b *ScoredModel) string {
 		parts = append(parts, "with "+strings.Join(apart, ", "))
 	}
 	return strings.Join(parts, ", and ")
+}
+
+// DifferBefore reports whether two models differ at positions at which both attend to the same tokens, if attention is all in which their runs are
+// not the same: then their weights are not the same either.
+func DifferBefore(r *perplexity.Result, a, b *ScoredModel) bool {
+	x, y := a.Settings, b.Settings
+	x.AttentionWindow, y.AttentionWindow = 0, 0
+	if r.Pair == nil || len(x.Apart(&y)) > 0 || x.LogitsSoftCap == 0 || !onlyAttends(a.Semantics) || !onlyAttends(b.Semantics) {
+		return false
+	}
+	x, y = a.Settings, b.Settings
+	same := min(cmp.Or(x.WindowFull, math.MaxInt), cmp.Or(y.WindowFull, math.MaxInt)) // positions
+	return slices.ContainsFunc(r.Spans, func(s perplexity.Span) bool { return s.To <= same && s.KL != 0 })
+}
+
+// onlyAttends reports whether semantics compute what the original does but for the tokens that attention sees, if the soft cap is not 0.
+func onlyAttends(semantics string) bool {
+	s, err := reference.ParseSemantics(semantics)
+	return err == nil && s.TakesPositions() // the others multiply embeddings by another number
 }
 
 // WriteScore writes a score as a page.
@@ -154,6 +175,8 @@ func (s *Score) allThatDiffers() string {
 		return ", and predict the same nevertheless"
 	case a == b && a != "":
 		return ", which is all that sets them apart: their weights are the same"
+	case DifferBefore(s.Result, &s.Models[0], &s.Models[1]):
+		return ", which is not all that sets them apart: they differ where both attend to the same tokens"
 	case layoutA != layoutB:
 		return ", which may be all that sets them apart"
 	}

@@ -307,6 +307,10 @@ func TestScoreDocument(t *testing.T) {
 	moved.Digest, moved.Semantics = "torch d", "mlx-lm"
 	other := capped
 	other.Digest, full.Digest = "torch e", "torch d"
+	swapped, matched := score(8, bare, bare), score(8, bare, bare) // the first differs where attention sees the same tokens
+	swapped.Models[1].Semantics, matched.Models[1].Semantics = "transformers5", "transformers5"
+	swapped.Spans = []perplexity.Span{{From: 4, To: 5, Predicted: 1, NLL: []float64{1, 1}, KL: 0.5}}
+	matched.Spans = []perplexity.Span{{From: 17, To: 18, Predicted: 1, NLL: []float64{1, 1}, KL: 0.5}}
 	const (
 		set = "settings=attention window 16, logits soft cap 30, embedding scale false"
 		run = "run with=original semantics, float32 "
@@ -325,6 +329,8 @@ func TestScoreDocument(t *testing.T) {
 		{score(8, bare, full), two, kl, "first, nats a token"},
 		{score(7, bare, full), two, "KL 0.5 nats a token apart|1 of 8 tokens has another most likely token partings", "first, nats a token"},
 		{score(8, capped, full), "", kl + "|the two are run with logits soft cap 5 and 30, which may be all that sets them apart ", "first, nats a token"},
+		{swapped, "", kl + "|the two are run under different semantics, original and transformers5, which is not all that sets them apart: they differ where both attend to the same tokens ", "first, nats a token"},
+		{matched, "", kl + "|the two are run under different semantics, original and transformers5; their weights are not the same either ", "first, nats a token"},
 		{score(8, moved, full), "", kl + "|the two are run under different semantics, mlx-lm and original, which is all that sets them apart: their weights are the same ", "first, nats a token"},
 		{score(8, moved, other), "", kl + "|the two are run under different semantics, mlx-lm and original, and with logits soft cap 30 and 5; their weights are not the same either ", "first, nats a token"},
 	} {
