@@ -275,8 +275,9 @@ func (p *scoring) text(path string) (err error) {
 	if err := p.scorer.Add(p.c.Context, []int32{begin}); err != nil {
 		return err
 	}
-	sum, size := digest.New(digest.Default), byteCount(0)
-	read := io.TeeReader(&utf8Reader{r: in, name: name}, io.MultiWriter(sum, &size))
+	sum := digest.New(digest.Default)
+	scored := &storage.Counter{To: sum}
+	read := io.TeeReader(&utf8Reader{r: in, name: name}, scored)
 	p.bar = terminal.NewProgress(p.c.App.ErrWriter, "scoring", total)
 	defer p.bar.Done()
 	decoder, added, bytes := p.tokenizer.Decoder(), 1, int64(0) // bytes of the added tokens
@@ -288,16 +289,8 @@ func (p *scoring) text(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	p.out.Digest = sum.Sum(int64(size)).Named()
+	p.out.Digest = sum.Sum(scored.N).Named()
 	return p.scorer.EndRow(p.c.Context)
-}
-
-// byteCount counts the bytes that are written to it.
-type byteCount int64
-
-func (c *byteCount) Write(p []byte) (int, error) {
-	*c += byteCount(len(p))
-	return len(p), nil
 }
 
 // tokens scores rows of tokens.
