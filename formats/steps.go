@@ -15,6 +15,7 @@ import (
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/formats/torch"
 	"github.com/griffin-ckpt/griffin/formats/torch/dcp"
 	"github.com/griffin-ckpt/griffin/formats/torch/ranks"
 	"github.com/griffin-ckpt/griffin/formats/torch/zero"
@@ -138,13 +139,8 @@ func (l *stepLister) sorted() []Step {
 	return slices.SortedFunc(maps.Values(l.steps), func(a, b Step) int { return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Name, b.Name)) })
 }
 
-var (
-	// stepNumber finds the number of a step in a name, in the words of training programs or at the end.
-	stepNumber = regexp.MustCompile(`(?:^|[^a-z])(?:global_?step|step|steps|iter|iteration)s?[-_=]?(\d{1,18})(?:\D|$)|(\d{1,18})$`)
-
-	// shardName matches files of which several are one checkpoint.
-	shardName = regexp.MustCompile(`-of-\d+`)
-)
+// stepNumber finds the number of a step in a name, in the words of training programs or at the end.
+var stepNumber = regexp.MustCompile(`(?:^|[^a-z])(?:global_?step|step|steps|iter|iteration)s?[-_=]?(\d{1,18})(?:\D|$)|(\d{1,18})$`)
 
 // numberOf returns the number of a step, -1 if it has none.
 func numberOf(base string) int64 {
@@ -232,7 +228,7 @@ func (l *stepLister) addUnnumbered(entries []fs.DirEntry) {
 // isStepFile reports whether an entry is a file that may be a whole checkpoint.
 func (l *stepLister) isStepFile(e fs.DirEntry) bool {
 	s := Step{Name: e.Name()}
-	return !isHidden(s.Name) && s.Base() != s.Name && !shardName.MatchString(s.Name) && hasFile(l.source, l.dir, s.Name)
+	return !isHidden(s.Name) && s.Base() != s.Name && !torch.IsShard(s.Name) && hasFile(l.source, l.dir, s.Name)
 }
 
 // isCheckpoint reports whether the files of the directory itself are one checkpoint.
@@ -243,7 +239,7 @@ func (l *stepLister) isCheckpoint(entries []fs.DirEntry) bool {
 	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
 		name := e.Name()
 		whole := slices.Contains([]string{hfconfig.Name, "model.safetensors", "pytorch_model.bin", "adapter_config.json", flaxName}, name)
-		return (whole || strings.HasSuffix(name, ".index.json") || shardName.MatchString(name)) && hasFile(l.source, l.dir, name)
+		return (whole || strings.HasSuffix(name, ".index.json") || torch.IsShard(name)) && hasFile(l.source, l.dir, name)
 	})
 }
 

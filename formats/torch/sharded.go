@@ -129,7 +129,7 @@ func openDirectory(source fs.FS, dir string, options Options) (*tensor.Checkpoin
 		return Open(source, path.Join(dir, files[0]), options)
 	}
 	slices.SortFunc(files, tensor.CompareNames)
-	if slices.ContainsFunc(files, shardName.MatchString) {
+	if slices.ContainsFunc(files, IsShard) {
 		return nil, tensor.Bad("directory holds shards of a checkpoint and no index: %s", tensor.JoinNames(files)).In(storage.Path(source, dir)).
 			Advise("the checkpoint is incomplete: download or copy its index too, such as %s", IndexName)
 	}
@@ -137,8 +137,11 @@ func openDirectory(source fs.FS, dir string, options Options) (*tensor.Checkpoin
 		Advise("give the path of one, such as %s", storage.Path(source, path.Join(dir, files[0])))
 }
 
-// shardName matches the names of shards, of which several are one checkpoint.
+// shardName matches the number of shards in the name of one: model-00001-of-00004.safetensors.
 var shardName = regexp.MustCompile(`-of-\d+`)
+
+// IsShard reports whether a file of that name holds a part of a checkpoint, of any format, as its number of shards says.
+func IsShard(name string) bool { return shardName.MatchString(name) }
 
 // lacksIndexOfDCP reports whether files are those of a distributed checkpoint, __0_0.distcp and others, which is opened by its .metadata.
 func lacksIndexOfDCP(files []string) bool {
