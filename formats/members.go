@@ -96,7 +96,8 @@ func isCheckpoint(source fs.FS, name string, info fs.FileInfo) (is, loose bool) 
 	return true, true
 }
 
-// severalError returns the error for a directory that is no checkpoint itself and holds those with the names, of which one has to be chosen.
+// severalError returns the error for a directory that is no checkpoint itself but holds several. names are those of the checkpoints, relative to dir.
+// The error lists their paths, so that one can be chosen.
 func severalError(source fs.FS, dir string, names []string) error {
 	bad := tensor.Bad("is no checkpoint itself").In(storage.Path(source, dir)).Because(tensor.SeveralFiles)
 	order, compare := "", tensor.CompareNames

@@ -189,8 +189,8 @@ func recordOf(m *model.Model) record {
 	return record{found, path, err}
 }
 
-// check adds a finding if the record is corrupt, and says so if it is too large to be read. of says of which checkpoint it is, "" for the conversion.
-// Another error is returned.
+// check adds a finding if a record is corrupt. One that is too large to read is no finding: the summary says that it was not compared. Other errors of
+// reading it are returned. of names its checkpoint in the verdict, "of the source " for example; it is "" for the conversion.
 func (c *configSummary) check(r record, of string) error {
 	var bad *tensor.FormatError
 	if !errors.As(r.err, &bad) {

@@ -226,7 +226,7 @@ func (s *modelSummary) attends() bool {
 	return slices.ContainsFunc(s.BlockTypes, func(kind string) bool { return kind != string(model.Recurrent) })
 }
 
-// unknown names the settings of a model of which nothing is known.
+// unknown says that the settings which shapes do not show are unknown. A model without attention has no window.
 func (s *modelSummary) unknown() string {
 	if s.attends() {
 		return "attention window, logits soft cap and embedding scale are unknown"

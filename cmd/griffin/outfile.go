@@ -40,12 +40,13 @@ var (
 	outputArray   = outputKind{"a .npy file", "npy"}
 )
 
-// takes reports whether the name of such a file may end in an extension that says which format a file has.
+// takes reports whether an extension, such as .html, is one of this kind of file.
 func (k outputKind) takes(extension string) bool {
 	return strings.EqualFold(extension, "."+k.extension) || k == outputPage && strings.EqualFold(extension, ".htm")
 }
 
-// foreignExtensions are the extensions of formats that a flag could be expected to write. Any other is that of no format, such as .tmp or .1.
+// foreignExtensions are extensions that name a format. A file to write may have one only if that format is written; any other extension, such as
+// .tmp or .1, names no format and is accepted.
 var foreignExtensions = []string{".html", ".htm", ".json", ".safetensors", ".npy", ".npz", ".pdf", ".md", ".txt", ".csv", ".png", ".svg", ".pt", ".pth", ".bin"}
 
 // outputKinds has what each of outputFiles writes, by the flag or by the command and the flag. An existing file of another kind is not replaced.

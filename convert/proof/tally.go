@@ -55,8 +55,8 @@ func (t *tally) addOverflowed(n int64) {
 	t.overflowed += n
 }
 
-// differ adds n elements of a Dest that are not what a move gives, refused of which overflowed. first is the first of them, and want and got are the bytes that the source
-// and the checkpoint have of it.
+// differ adds n wrong elements of the Dest of a move. refused of them are wrong only because they became infinite. first is the index of the first wrong
+// element; want and got are its bytes in the source and in the checkpoint.
 func (t *tally) differ(m *moves.Move, n, refused, first int64, want, got []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

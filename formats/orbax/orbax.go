@@ -58,7 +58,7 @@ func Open(source fs.FS, name string, step int64) (*tensor.Checkpoint, error) {
 func Detect(source fs.FS, name string) (is bool, apart []string) {
 	dir, closer, err := openDirectory(source, name)
 	if err != nil {
-		return !errors.Is(err, fs.ErrNotExist), nil // unfinished, or not readable: Open says so
+		return !errors.Is(err, fs.ErrNotExist), nil // Open returns the error: the checkpoint is unfinished, or cannot be read
 	}
 	defer closer.Close()
 	s, err := finder{dir.listed()}.find(Newest)

@@ -65,11 +65,10 @@ func RunApart(a, b *ScoredModel) string {
 // not the same: then their weights are not the same either.
 func DifferBefore(r *perplexity.Result, a, b *ScoredModel) bool {
 	x, y := a.Settings, b.Settings
-	x.AttentionWindow, y.AttentionWindow = 0, 0
+	x.AttentionWindow, y.AttentionWindow = 0, 0 // which Apart then leaves out
 	if r.Pair == nil || len(x.Apart(&y)) > 0 || x.LogitsSoftCap == 0 || !onlyAttends(a.Semantics) || !onlyAttends(b.Semantics) {
 		return false
 	}
-	x, y = a.Settings, b.Settings
 	same := min(cmp.Or(x.WindowFull, math.MaxInt), cmp.Or(y.WindowFull, math.MaxInt)) // positions
 	return slices.ContainsFunc(r.Spans, func(s perplexity.Span) bool { return s.To <= same && s.KL != 0 })
 }

@@ -179,7 +179,7 @@ func (k Kind) constantsIn(in interval, f *numberFormat, shape []int64) []constan
 		for _, c := range float32sIn(in) {
 			c.kind = k
 			to := &longer
-			if len(c.text) < len(text) { // 0.9, of which float32 has only a neighbour
+			if len(c.text) < len(text) { // such as 0.9, for which float32 has only the nearest number
 				to = &all
 			}
 			*to = append(*to, c)
