@@ -225,6 +225,24 @@ func TestFolderOfCheckpoints(t *testing.T) {
 	}
 }
 
+// Links to the directory itself do not multiply: followed on each level, three of them would lead to it in more ways than can be tried.
+func TestLinksInFolder(t *testing.T) {
+	dir := filepath.Join(makeRun(t, map[string]string{"models/2b.pt": "pt"}), "models")
+	for _, name := range []string{"x", "y", "z"} {
+		if err := os.Symlink(".", filepath.Join(dir, name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	c, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if notes := strings.Join(c.Notes, "; "); c.Format != "torch-zip" || notes != "the directory also holds x, y, z, not read" {
+		t.Errorf("%s, notes %q", c.Format, notes)
+	}
+}
+
 // Over a network too, files of two formats, and an Orbax directory beside a file, are refused, and their beginnings are enough for it.
 func TestSeveralRemote(t *testing.T) {
 	source := fstest.MapFS{"notes.bin": {Data: []byte("hello, world")}}

@@ -49,7 +49,7 @@ func openDirectory(source fs.FS, dir string, options Options) (*Checkpoint, erro
 	case chosen < 0:
 		return nil, oneKind(storage.Path(source, dir))
 	}
-	ckpt, err := found[chosen].openAlone(source, dir)
+	ckpt, err := found[chosen].openAlone(source, dir, false)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func unknownDirectory(source fs.FS, dir string) error {
 	if hasFile(source, dir, "config.json") {
 		return foreign.Format{Name: "a model directory without its weights", Hint: "download or copy the weights too"}.Error(storage.Path(source, dir))
 	}
-	members := memberNames(membersOf(source, dir))
+	members := memberNames(membersOf(source, dir, false))
 	if found := slices.Concat(members, membersFurtherBelow(source, dir, entries, members)); len(found) > 0 {
 		return severalError(source, dir, found)
 	}

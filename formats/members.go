@@ -24,8 +24,9 @@ func memberNames(members []member) (names []string) {
 	return names
 }
 
-// membersOf returns the checkpoints in a directory. It opens the first entries only, of numbered ones the newest, and none over a network.
-func membersOf(source fs.FS, dir string) (found []member) {
+// membersOf returns the checkpoints in a directory. It opens the first entries only, of numbered ones the newest, and none over a network. In a directory
+// that is itself an entry of one that is being listed it follows no link to a directory: links to one above would multiply with each level.
+func membersOf(source fs.FS, dir string, isEntry bool) (found []member) {
 	const mostEntries = 100
 	entries, err := fs.ReadDir(source, dir)
 	if _, local := storage.LocalPath(source, dir); !local || err != nil {
@@ -35,7 +36,7 @@ func membersOf(source fs.FS, dir string) (found []member) {
 	for _, e := range entries[:min(len(entries), mostEntries)] {
 		name := path.Join(dir, e.Name())
 		info, err := fs.Stat(source, name)
-		if err != nil {
+		if err != nil || isEntry && info.IsDir() && !e.IsDir() {
 			continue
 		}
 		if is, loose := isCheckpoint(source, name, info); is {
@@ -57,7 +58,7 @@ func membersFurtherBelow(source fs.FS, dir string, entries []fs.DirEntry, member
 		if n++; n > mostDirectories {
 			break
 		}
-		below := membersOf(source, path.Join(dir, e.Name()))
+		below := membersOf(source, path.Join(dir, e.Name()), true)
 		if members != nil && !slices.ContainsFunc(below, func(m member) bool { return !m.loose }) {
 			continue
 		}
@@ -79,7 +80,7 @@ func isCheckpoint(source fs.FS, name string, info fs.FileInfo) (is, loose bool) 
 		if !found[0].loose {
 			return true, false
 		}
-		ckpt, err := found[0].openAlone(source, name) // there may be several
+		ckpt, err := found[0].openAlone(source, name, true) // there may be several
 		if err != nil {
 			return false, false
 		}

@@ -17,11 +17,12 @@ import (
 
 // openAlone opens the checkpoint. If the names of its files, or of its directories, do not say that it is that of the directory, it has to be the only
 // one there: what has the same name is the same checkpoint, and named in a note, as directories that only loose files make a checkpoint are.
-func (c *candidate) openAlone(source fs.FS, dir string) (*Checkpoint, error) {
+// isEntry is set for an entry of a directory that is being listed.
+func (c *candidate) openAlone(source fs.FS, dir string, isEntry bool) (*Checkpoint, error) {
 	if !c.loose {
 		return c.open()
 	}
-	members := membersOf(source, dir)
+	members := membersOf(source, dir, isEntry)
 	if c.apart != nil && members == nil { // over a network
 		members = c.membersByName(source, dir)
 	}
