@@ -61,7 +61,7 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 			r.proved = c.source.Original.AttentionWindow
 		}
 		if shown := c.source; given.Evidence == runtime.Given && shown.Evidence == runtime.FromFixture && shown.Original.AttentionWindow != given.Original.AttentionWindow {
-			r.contradicted = append(r.contradicted, contradiction{logits.WindowSetting, fmt.Sprint(given.Original.AttentionWindow), fmt.Sprint(shown.Original.AttentionWindow), "recording", nil, ""})
+			r.contradicted = append(r.contradicted, contradiction{name: logits.WindowSetting, given: fmt.Sprint(given.Original.AttentionWindow), found: fmt.Sprint(shown.Original.AttentionWindow), of: "recording"})
 		}
 	}
 	if r.converted != nil && c.converted == nil { // nothing can be said of what it computes

@@ -163,7 +163,7 @@ func replaceStated(r *run) {
 	own, original, s := &stated.Config, &stated.Original, &r.options.Settings
 	shownBy := map[string]string{model.FromRecord: manifest.Name, model.FromHead: "the output head"}
 	add := func(name logits.SettingName, given, found any, origin string) {
-		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(given), fmt.Sprint(found), of, []string{cmp.Or(shownBy[origin], origin)}, ""})
+		r.contradicted = append(r.contradicted, contradiction{name: name, given: fmt.Sprint(given), found: fmt.Sprint(found), of: of, files: []string{cmp.Or(shownBy[origin], origin)}})
 	}
 	if w := s.AttentionWindow; w != nil && *w != original.AttentionWindow {
 		add(logits.WindowSetting, *w, original.AttentionWindow, stated.Origins.AttentionWindow)
@@ -202,7 +202,7 @@ func replaceGiven(ctx context.Context, r *run) error {
 		return err
 	}
 	replace := func(name logits.SettingName, was, is any, files []string, take func()) {
-		r.contradicted = append(r.contradicted, contradiction{name, fmt.Sprint(was), fmt.Sprint(is), "conversion", files, ""})
+		r.contradicted = append(r.contradicted, contradiction{name: name, given: fmt.Sprint(was), found: fmt.Sprint(is), of: "conversion", files: files})
 		take()
 	}
 	if w := found.AttentionWindow; w != nil && *w != given.AttentionWindow && (preset || r.given.AttentionWindow != nil) && given.Has(model.Attention) {
@@ -260,24 +260,24 @@ func nextShown(r *run) shown {
 	for _, l := range r.verdict.Logits {
 		for _, f := range l.Faults {
 			s := f.Setting
-			if s == nil || windowAgrees(r, l, s) { // the recording is of what conversion.json has
-				continue
-			}
-			for _, d := range disputed {
-				if d.name != s.Name || !slices.Contains(d.stated, s.Recorded) {
-					continue
-				}
-				switch value, err := strconv.ParseFloat(s.Recorded, 64); {
-				case err != nil:
-				case s.Name == logits.WindowSetting:
-					next.window = int64(value)
-				default:
-					next.softCap = value
-				}
+			isOf := func(d dispute) bool { return d.name == s.Name && slices.Contains(d.stated, s.Recorded) }
+			if s != nil && !windowAgrees(r, l, s) && slices.ContainsFunc(disputed, isOf) { // else the recording is of what conversion.json has
+				next.take(s)
 			}
 		}
 	}
 	return next
+}
+
+// take takes the value of a setting with which the recording was made.
+func (n *shown) take(s *logits.Setting) {
+	switch value, err := strconv.ParseFloat(s.Recorded, 64); {
+	case err != nil:
+	case s.Name == logits.WindowSetting:
+		n.window = int64(value)
+	default:
+		n.softCap = value
+	}
 }
 
 // dispute is a setting of which nothing but two files of the conversion that disagree say what the source's is.

@@ -31,8 +31,6 @@ func tensorOf(name string) *tensor.Tensor {
 	return &tensor.Tensor{Name: name, DType: tensor.F32, Shape: []int64{1}}
 }
 
-func pointer[T any](x T) *T { return &x }
-
 // textsOf returns differences as lines.
 func textsOf(all []recordcheck.Difference) string {
 	var lines []string
