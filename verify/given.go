@@ -215,7 +215,7 @@ func noteRecorded(r *run) {
 	if r.recorded != nil {
 		noteRecordedBy(r, r.recorded, filepath.Base(r.record.path), r.record.Settings, "the source does not state", "the conversion has to be made again")
 	}
-	if c, err := r.sourceModel.Configure(r.options.Settings); err == nil && c.Overruled != "" {
+	if c, err := r.sourceModel.Configure(r.options.Settings); err == nil && c.Overruled != "" && !slices.Contains(r.verdict.Notes, c.Overruled) {
 		r.verdict.Notes = append(r.verdict.Notes, c.Overruled)
 	}
 	s := r.verdict.Settings
@@ -275,33 +275,42 @@ func recordedValues(known *manifest.Settings) map[logits.SettingName]any {
 }
 
 // matchedWith says what a recording of an original shows of settings with which the model matches it, and what it does not: values that are close
-// change less than rounding does, and a window that no document reaches beyond changes nothing. It is "" if the model does not match all recordings.
+// change less than rounding does, and a window that no document reaches beyond changes nothing. It is "" if the source does not match all recordings.
 func matchedWith(v *Verdict, names []string) string {
 	if !matchesOriginals(v) {
 		return ""
 	}
-	l, with := v.Logits[0], them(len(names))
-	said := fmt.Sprintf("; with %s, the model matches what %s recorded, as it would with values that change every output by less than rounding", with, l.Implementation)
+	l, which := v.Logits[0], map[bool]string{false: "model", true: "source"}[LogitsOfSide(v)]
+	said := fmt.Sprintf("; with %s, the %s matches what %s recorded, as it would with values that change every output by less than rounding", them(len(names)), which, l.Implementation)
 	if endsWithinWindow(l, names) {
 		said += ", or with another attention window, because no recorded document is longer than it"
 	}
 	return said
 }
 
-// showsRecorded reports whether recordings of originals, which the model matches, show the settings of these names.
+// showsRecorded reports whether recordings of originals, which the source matches, show the settings of these names.
 func showsRecorded(v *Verdict, names []string) bool {
 	isNamed := func(s *logits.Setting) bool { return slices.Contains(names, string(s.Name)) }
 	isSilent := func(l *logits.Result) bool {
 		return slices.ContainsFunc(l.Untold, isNamed) || endsWithinWindow(l, names)
 	}
-	return matchesOriginals(v) && !slices.ContainsFunc(v.Logits, isSilent)
+	return matchesOriginals(v) && !slices.ContainsFunc(ofSource(v), isSilent)
 }
 
-// matchesOriginals reports whether there are recordings, all of originals, and the model matches them.
+// matchesOriginals reports whether there are recordings, all of originals, and the source matches them.
 func matchesOriginals(v *Verdict) bool {
-	return len(v.Logits) > 0 && !slices.ContainsFunc(v.Logits, func(l *logits.Result) bool {
+	all := ofSource(v)
+	return len(all) > 0 && !slices.ContainsFunc(all, func(l *logits.Result) bool {
 		return !l.OK || l.Semantics != reference.Original.String() || !l.Implementation.IsOriginal()
 	})
+}
+
+// ofSource returns the results of the source, of a checkpoint alone, or of one of two that serves both.
+func ofSource(v *Verdict) []*logits.Result {
+	if len(v.Logits) < 2 {
+		return v.Logits
+	}
+	return slices.DeleteFunc(slices.Clone(v.Logits), func(l *logits.Result) bool { return v.sideOf(l) == "converted" })
 }
 
 // endsWithinWindow reports whether the window is one of the settings, and no recorded document is longer than it.

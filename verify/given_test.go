@@ -179,7 +179,7 @@ func TestConversionAgainstGiven(t *testing.T) {
 		}
 		answer := "not the same model"
 		if tt.to == convert.ToOrbax { // nothing but the record states settings
-			answer = "the same model, but conversion.json is not of this conversion"
+			answer = fmt.Sprintf("the same model, but conversion.json records attention window %d, not 8", *tt.settings.AttentionWindow)
 		}
 		if v.Answer() != answer || !slices.Equal(fields, tt.want) || slices.ContainsFunc(v.Notes, doubts) || !v.Logits[0].OK {
 			t.Errorf("%s: %q, want %q; notes %q", tt.name, fields, tt.want, v.Notes)

@@ -37,7 +37,7 @@ func (r *run) checkManifests() error {
 		if err := compareDigests(c, name, r.verdict.Weights, true); err != nil {
 			return err
 		}
-		summary.addDifferences(c, name, " is not of the source")
+		summary.addDifferences(c, name, "the source")
 	}
 	if err := summary.check(r.record, ""); err != nil {
 		return err
@@ -78,7 +78,7 @@ func checkRecord(r *run, summary *configSummary, right bool) error {
 	if err := c.CompareTensors(r.plan, named, r.converted); err != nil {
 		return err
 	}
-	if summary.addDifferences(c, name, " is not of this conversion"); len(c.Differences) == 0 {
+	if summary.addDifferences(c, name, "this conversion"); len(c.Differences) == 0 {
 		summary.add(name+" "+c.Agreement(), false)
 	}
 	return nil
@@ -206,11 +206,10 @@ func (c *configSummary) check(r record, of string) error {
 	return nil
 }
 
-// addDifferences makes what a record states otherwise findings, which call it by a name, and a part of the summary. isOther ends a sentence about a record
-// that does not describe its checkpoint.
-func (c *configSummary) addDifferences(check *recordcheck.Check, name, isOther string) {
+// addDifferences makes what a record states otherwise findings, which call it by a name, and a part of the summary. of says of what it should be.
+func (c *configSummary) addDifferences(check *recordcheck.Check, name, of string) {
 	if len(check.Differences) > 0 {
-		c.stale = append(c.stale, name+isOther)
+		c.stale = append(c.stale, name+" "+check.Unlike(of))
 	}
 	for _, d := range check.Differences {
 		c.section.OK = false

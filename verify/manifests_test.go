@@ -373,7 +373,7 @@ func TestStaleRecords(t *testing.T) {
 			func(t *testing.T, dir string) {
 				rewrite(t, record(dir), replaced(`"layout": "huggingface"`, `"layout": "torch"`))
 			}},
-		{"of another window", "the same model, rounded to float16, but conversion.json is not of this conversion", func(t *testing.T, dir string) {
+		{"of another window", fmt.Sprintf("the same model, rounded to float16, but conversion.json records attention window 77, not %d", *c.Settings.AttentionWindow), func(t *testing.T, dir string) {
 			rewrite(t, record(dir), replaced(fmt.Sprintf(`"attention_window": %d`, *c.Settings.AttentionWindow), `"attention_window": 77`))
 		}},
 		{"empty, beside a wrong config.json", "not the same model", func(t *testing.T, dir string) {

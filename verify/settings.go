@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +15,8 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
+	"github.com/griffin-ckpt/griffin/reference"
+	"github.com/griffin-ckpt/griffin/verify/internal/recordcheck"
 	"github.com/griffin-ckpt/griffin/verify/internal/statement"
 	"github.com/griffin-ckpt/griffin/verify/logits"
 )
@@ -26,11 +30,26 @@ const (
 	trustWritten                 // those of the conversion, also an attention window that is one more than the given one, as if to match transformers 5
 )
 
-// shown is what the recording shows of settings, with which another run is made; 0 for nothing. A soft cap of 0 is not shown.
-type shown struct {
-	window  int64
-	softCap float64
+// shown are the values of settings that the recording shows, with which another run is made.
+type shown map[logits.SettingName]string
+
+// set sets a setting to the value that the recording shows, and reports whether it shows one.
+func (s shown) set(name logits.SettingName, settings *model.Settings) bool {
+	var err error
+	switch value, is := s[name]; {
+	case !is:
+		return false
+	case name == logits.WindowSetting:
+		settings.AttentionWindow, err = pointerTo(strconv.ParseInt(value, 10, 64))
+	case name == logits.SoftCapSetting:
+		settings.LogitsSoftCap, err = pointerTo(strconv.ParseFloat(value, 64))
+	default:
+		settings.EmbeddingScale, err = pointerTo(strconv.ParseBool(value))
+	}
+	return err == nil
 }
+
+func pointerTo[T any](x T, err error) (*T, error) { return &x, err }
 
 // contradiction is a setting that was given, and that is another one in the conversion, or in the source, with which the run was made.
 type contradiction struct {
@@ -42,26 +61,34 @@ type contradiction struct {
 }
 
 // takeRecorded completes the settings of a source that does not have them, and for which none are given, with those that the
-// conversion.json of the converted checkpoint records, unless the recording shows others. Nothing proves that they are the source's.
-func (r *run) takeRecorded() {
+// conversion.json of the converted checkpoint records, unless the recording shows others, or the conversion's tensors another embedding scale. Nothing
+// proves that they are the source's.
+func (r *run) takeRecorded(ctx context.Context) error {
 	known := statement.Recorded(r.record.Record)
 	if r.converted == nil || known == nil {
-		return
+		return nil
 	}
 	_, err := r.sourceModel.Configure(r.options.Settings)
 	var missing *model.OptionError
 	if !errors.As(err, &missing) {
-		return
+		return nil
 	}
-	r.recorded = completeSettings(&r.options.Settings, missing, known)
-	take := func(name logits.SettingName, isShown bool, take func()) {
-		if i := slices.Index(r.recorded, string(name)); i >= 0 && isShown {
-			r.recorded = slices.Delete(r.recorded, i, i+1)
-			take()
+	s := &r.options.Settings
+	r.recorded = completeSettings(s, missing, known)
+	if slices.Contains(r.recorded, string(logits.ScaleSetting)) && r.convertedModel != nil && r.convertedModel.Layout == model.HuggingFace {
+		stated, err := statement.OfConfig(ctx, r.convertedModel, &model.Config{EmbeddingScale: true}, true)
+		if err != nil {
+			return err
+		}
+		if is := stated.EmbeddingScale; is != nil && *is != *known.EmbeddingScale {
+			r.scaled = is
+			s.EmbeddingScale = is
 		}
 	}
-	take(logits.WindowSetting, r.shown.window != 0, func() { r.options.Settings.AttentionWindow = &r.shown.window })
-	take(logits.SoftCapSetting, r.shown.softCap != 0, func() { r.options.Settings.LogitsSoftCap = &r.shown.softCap })
+	r.recorded = slices.DeleteFunc(r.recorded, func(name string) bool {
+		return r.shown.set(logits.SettingName(name), s) || name == string(logits.ScaleSetting) && r.scaled != nil
+	})
+	return nil
 }
 
 // settleWindow decides which attention window the original of a source has whose config.json may have one more, to match transformers 5, by what the
@@ -73,8 +100,7 @@ func settleWindow(r *run) {
 		return
 	}
 	s, own := &r.options.Settings, stated.Config.AttentionWindow
-	if r.shown.window != 0 && s.AttentionWindow == nil {
-		s.AttentionWindow = &r.shown.window
+	if s.AttentionWindow == nil && r.shown.set(logits.WindowSetting, s) {
 		return
 	}
 	windows, isRecorded := statement.Windows(r.convertedModel, func(w int64) bool { return w == own || w == own-1 })
@@ -121,22 +147,27 @@ func completeSettings(s *model.Settings, missing *model.OptionError, from *model
 	return taken
 }
 
-// withStated adds the settings that the config.json of the converted model states to an error about settings that are missing.
-// They cannot be taken for those of the source, because they are what is to be verified. unreadable says why its conversion.json cannot be
-// read, if it cannot.
-func withStated(err error, m *model.Model, unreadable error) error {
+// withStated adds the settings that are missing, as files of the conversion state them, to an error about that. They cannot be taken for those of the
+// source, because they are what is to be verified.
+func withStated(ctx context.Context, err error, r *run) error {
 	var missing *model.OptionError
 	if !errors.As(err, &missing) || len(missing.Missing) == 0 {
 		return err
 	}
-	stated := *missing
-	if unreadable != nil {
+	stated, m := *missing, r.convertedModel
+	if unreadable := r.record.err; unreadable != nil {
 		stated.Problem += fmt.Sprintf("; %s of the conversion cannot be used: %v", manifest.Name, unreadable)
 	}
-	if m != nil && m.Layout == model.HuggingFace {
-		if found, err := m.Configure(model.Settings{}); err == nil {
-			stated.Stated, stated.StatedAssumed = model.SettingsOf(&found.Original), found.WindowAssumed
-		}
+	if m == nil || m.Layout != model.HuggingFace {
+		return &stated
+	}
+	all, err := statement.OfConfig(ctx, m, &model.Config{EmbeddingScale: true}, true)
+	if err != nil {
+		return err
+	}
+	completeSettings(&stated.Stated, missing, &all.Settings)
+	if found, err := m.Configure(model.Settings{}); err == nil {
+		stated.StatedAssumed = found.WindowAssumed
 	}
 	return &stated
 }
@@ -177,6 +208,26 @@ func replaceStated(r *run) {
 	r.options.Settings, r.given = kept, kept
 }
 
+// dropRefuted leaves out settings that were given, and in place of which the recording shows others, which takeRecorded takes.
+func dropRefuted(r *run) {
+	s := &r.options.Settings
+	drop := func(name logits.SettingName, given any, leaveOut func()) {
+		if found, is := r.shown[name]; is && found != fmt.Sprint(given) {
+			r.contradicted = append(r.contradicted, contradiction{name: name, given: fmt.Sprint(given), found: found, of: "recording"})
+			leaveOut()
+		}
+	}
+	if w := s.AttentionWindow; w != nil {
+		drop(logits.WindowSetting, *w, func() { s.AttentionWindow, r.given.AttentionWindow = nil, nil })
+	}
+	if x := s.LogitsSoftCap; x != nil {
+		drop(logits.SoftCapSetting, *x, func() { s.LogitsSoftCap, r.given.LogitsSoftCap = nil, nil })
+	}
+	if is := s.EmbeddingScale; is != nil {
+		drop(logits.ScaleSetting, *is, func() { s.EmbeddingScale, r.given.EmbeddingScale = nil, nil })
+	}
+}
+
 // replaceGiven takes the settings of the conversion, or of the config.json of the source, in place of those that were given, where they contradict each
 // other. What is compared then is not also wrong because of what was given.
 func replaceGiven(ctx context.Context, r *run) error {
@@ -201,6 +252,9 @@ func replaceGiven(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
+	if recorded, err := r.sourceModel.Configure(model.Settings{}); err == nil {
+		leaveOut(found, &recorded.Original, &given)
+	}
 	replace := func(name logits.SettingName, was, is any, files []string, take func()) {
 		r.contradicted = append(r.contradicted, contradiction{name: name, given: fmt.Sprint(was), found: fmt.Sprint(is), of: "conversion", files: files})
 		take()
@@ -218,6 +272,19 @@ func replaceGiven(ctx context.Context, r *run) error {
 		r.options.Settings, r.given.Preset = s, ""
 	}
 	return nil
+}
+
+// leaveOut leaves out of what files of the conversion state the settings in which those that were given are those that the source's own record has.
+func leaveOut(stated *statement.Settings, own, given *model.Config) {
+	if own.AttentionWindow == given.AttentionWindow {
+		stated.AttentionWindow = nil
+	}
+	if own.LogitsSoftCap == given.LogitsSoftCap {
+		stated.LogitsSoftCap = nil
+	}
+	if own.EmbeddingScale == given.EmbeddingScale {
+		stated.EmbeddingScale = nil
+	}
 }
 
 // nextTrust returns what another run should trust, because the recording shows that this one trusted what is wrong.
@@ -249,62 +316,89 @@ func nextTrust(r *run) trust {
 
 // nextShown returns what the recording shows of settings that only one of two files that disagree has, or that no file states.
 func nextShown(r *run) shown {
-	next := r.shown
 	if r.plan == nil || !r.plan.SettingsKnown {
-		return next
+		return r.shown
 	}
+	next := shown{}
+	maps.Copy(next, r.shown)
 	if r.open && r.proved != 0 && r.proved != r.plan.Config.AttentionWindow {
-		next.window = r.proved
+		next[logits.WindowSetting] = fmt.Sprint(r.proved)
 	}
 	disputed := disputes(r)
 	for _, l := range r.verdict.Logits {
 		for _, f := range l.Faults {
 			s := f.Setting
 			isOf := func(d dispute) bool { return d.name == s.Name && slices.Contains(d.stated, s.Recorded) }
-			if s != nil && !windowAgrees(r, l, s) && slices.ContainsFunc(disputed, isOf) { // else the recording is of what conversion.json has
-				next.take(s)
+			switch {
+			case s == nil:
+			case s.Given && isRecorded(r, l, s): // by both, and another was given
+				next[s.Name] = s.Recorded
+			case !windowAgrees(r, l, s) && slices.ContainsFunc(disputed, isOf): // else the recording is of what conversion.json has
+				next[s.Name] = s.Recorded
 			}
 		}
 	}
 	return next
 }
 
-// take takes the value of a setting with which the recording was made.
-func (n *shown) take(s *logits.Setting) {
-	switch value, err := strconv.ParseFloat(s.Recorded, 64); {
-	case err != nil:
-	case s.Name == logits.WindowSetting:
-		n.window = int64(value)
-	default:
-		n.softCap = value
-	}
+// isRecorded reports whether the recording of an original and the conversion.json of the conversion agree in a setting that they have otherwise than a
+// result of the source, whose settings were given one by one.
+func isRecorded(r *run, l *logits.Result, s *logits.Setting) bool {
+	return r.given.Preset == "" && l.Semantics == reference.Original.String() && r.record.Record != nil && r.record.Settings != nil && agrees(l, s, r.record.Settings)
 }
 
-// dispute is a setting of which nothing but two files of the conversion that disagree say what the source's is.
+// dispute is a setting of which nothing but files of the conversion that disagree say what the source's is.
 type dispute struct {
 	name     logits.SettingName
 	recorded string
-	stated   []string // by config.json, the number itself first
-	field    string   // of config.json
+	stated   []string // otherwise, the number itself first
+	by       string   // what states it so
+	is       string   // what it does: "has 9"
+	field    string   // of the finding that says so too
 }
 
-// disputes returns the settings that are taken from the conversion.json of the conversion, and that its config.json has otherwise.
+// disputes returns the settings that are taken from the conversion.json of the conversion, and that its config.json or its tensors have otherwise.
 func disputes(r *run) (all []dispute) {
-	if r.convertedModel == nil || r.convertedModel.Layout != model.HuggingFace || r.recorded == nil || r.sourceModel.Layout == model.HuggingFace {
+	if r.convertedModel == nil || r.convertedModel.Layout != model.HuggingFace || r.recorded == nil && r.scaled == nil || r.sourceModel.Layout == model.HuggingFace {
 		return nil
 	}
 	stated, err := r.convertedModel.Configure(model.Settings{})
 	if err != nil {
 		return nil
 	}
+	fields, err := hfconfig.Fields(r.converted.Source, r.converted.Beside(hfconfig.Name))
+	if err != nil {
+		return nil
+	}
+	add := func(name logits.SettingName, field string, recorded, value any, more ...string) {
+		is := fmt.Sprintf("has %v", value)
+		if fields[field] == nil {
+			is = fmt.Sprintf("has no %s, which stands for %v", field, value)
+		}
+		all = append(all, dispute{name, fmt.Sprint(recorded), append([]string{fmt.Sprint(value)}, more...), hfconfig.Name, is, field})
+	}
 	found, known := &stated.Original, r.record.Settings
 	if w := found.AttentionWindow; w != known.AttentionWindow && slices.Contains(r.recorded, string(logits.WindowSetting)) && found.Has(model.Attention) {
-		all = append(all, dispute{logits.WindowSetting, fmt.Sprint(known.AttentionWindow), []string{fmt.Sprint(w), fmt.Sprint(w - 1)}, "attention_window_size"})
+		add(logits.WindowSetting, windowField(fields), known.AttentionWindow, w, fmt.Sprint(w-1))
 	}
 	if x := found.LogitsSoftCap; x != float64(known.LogitsSoftCap) && slices.Contains(r.recorded, string(logits.SoftCapSetting)) {
-		all = append(all, dispute{logits.SoftCapSetting, fmt.Sprint(float64(known.LogitsSoftCap)), []string{fmt.Sprint(x)}, "logits_soft_cap"})
+		add(logits.SoftCapSetting, "logits_soft_cap", float64(known.LogitsSoftCap), x)
+	}
+	if r.scaled != nil {
+		field := filepath.Base(r.record.path) + ": " + recordcheck.ScaleField
+		all = append(all, dispute{logits.ScaleSetting, fmt.Sprint(known.EmbeddingScale), []string{fmt.Sprint(*r.scaled), fmt.Sprint(known.EmbeddingScale)}, "the tensors", fmt.Sprintf("are for %t", *r.scaled), field})
 	}
 	return all
+}
+
+// windowField is the name of the field of a config.json that has the attention window.
+func windowField(fields map[string]any) string {
+	for _, name := range hfconfig.WindowNames {
+		if fields[name] != nil {
+			return name
+		}
+	}
+	return hfconfig.WindowNames[len(hfconfig.WindowNames)-1]
 }
 
 // addOpen makes findings of the configuration of settings on which files disagree, where nothing says which is right.
@@ -322,13 +416,13 @@ func addOpen(r *run) {
 	}
 	isRefuted := slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool { return !l.OK })
 	for _, d := range disputes(r) {
-		if isRefuted { // the recording is of one of the two
-			break
+		if isRefuted || showsRecorded(r.verdict, []string{string(d.name)}) { // the recording is of one of the two
+			continue
 		}
-		s.Findings = strictjson.Items(slices.DeleteFunc(s.Findings.All(), func(f Finding) bool { return f.Kind == WrongField && f.Field == d.field })...)
+		s.Findings = strictjson.Items(slices.DeleteFunc(s.Findings.All(), func(f Finding) bool { return f.Field == d.field })...)
 		all = append(all, Finding{Kind: OpenSetting, Field: string(d.name), Want: d.recorded, Got: d.stated[0], Of: "conversion",
-			Detail: fmt.Sprintf("config.json of the conversion has %s, and its conversion.json %s: the source does not say which is right", d.stated[0], d.recorded),
-			cause:  "config.json and conversion.json of the conversion disagree"})
+			Detail: fmt.Sprintf("%s of the conversion %s, and its conversion.json has %s: the source does not say which is right", d.by, d.is, d.recorded),
+			cause:  fmt.Sprintf("%s and conversion.json of the conversion disagree", d.by)})
 	}
 	var open []string
 	for _, f := range all {

@@ -4,12 +4,18 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert"
+	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
+	"github.com/griffin-ckpt/griffin/verify/internal/cases"
 )
 
 // Rows that were added to the vocabulary are said, and that config.json is as the tensors are.
@@ -157,7 +163,7 @@ func TestWithStated(t *testing.T) {
 		m          *model.Model
 		unreadable error
 		problem    string
-		stated     bool
+		stated     bool // the window, which alone is missing
 	}{
 		{"an error of files", unreadable, hf, unreadable, "", false},
 		{"an option that is wrong", &model.OptionError{Problem: "p"}, hf, unreadable, "p", false},
@@ -166,7 +172,7 @@ func TestWithStated(t *testing.T) {
 		{"an original", lacks, torch, nil, "p", false},
 		{"no model", lacks, nil, nil, "p", false},
 	} {
-		got := withStated(tt.err, tt.m, tt.unreadable)
+		got := withStated(t.Context(), tt.err, &run{convertedModel: tt.m, record: record{err: tt.unreadable}})
 		var option *model.OptionError
 		if !errors.As(got, &option) {
 			if tt.problem != "" || got != tt.err {
@@ -174,9 +180,45 @@ func TestWithStated(t *testing.T) {
 			}
 			continue
 		}
-		if option.Problem != tt.problem || (option.Stated.AttentionWindow != nil) != tt.stated {
+		if option.Problem != tt.problem || (option.Stated.AttentionWindow != nil) != tt.stated || option.Stated.EmbeddingScale != nil {
 			t.Errorf("%s: %+v", tt.name, option)
 		}
+	}
+}
+
+// Of the settings that are missing, those are named that the conversion shows: an embedding that is not scaled is shown by its output head, whatever
+// config.json has, and a Hawk has no window.
+func TestWithStatedOfHawk(t *testing.T) {
+	original, dir := filepath.Join(cases.Open(t, "micro-hawk").Dir, "original", "torch.pt"), filepath.Join(t.TempDir(), "hf")
+	zero, isScaled := 0.0, false
+	convertFiles(t, original, dir, convert.Options{To: convert.ToHF, Settings: model.Settings{LogitsSoftCap: &zero, EmbeddingScale: &isScaled}})
+	remove(t, dir, manifest.Name)
+	for _, given := range []model.Settings{{}, {EmbeddingScale: &isScaled}} {
+		_, err := verifyFiles(t, original, dir, Options{Settings: given})
+		var option *model.OptionError
+		if !errors.As(err, &option) {
+			t.Fatal(err)
+		}
+		s, isMissing := option.Stated, given.EmbeddingScale == nil
+		if s.AttentionWindow != nil || s.LogitsSoftCap == nil || *s.LogitsSoftCap != 0 || (s.EmbeddingScale != nil) != isMissing || isMissing && *s.EmbeddingScale {
+			t.Errorf("%+v: %+v", given, option)
+		}
+	}
+}
+
+// A field of config.json that is not there is said not to be, and not to have the value that it stands for.
+func TestOpenWindowWithoutField(t *testing.T) {
+	original, dir := convertTiny(t, "hf", convert.Options{To: convert.ToHF, Settings: settingsOf(8, 30, true)})
+	rewrite(t, filepath.Join(dir, hfconfig.Name), func(text []byte) []byte {
+		return regexp.MustCompile(`(?m)^.*"attention_window_size".*\n`).ReplaceAll(text, nil)
+	})
+	v, err := verifyFiles(t, original, dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "attention window: config.json of the conversion has no attention_window_size, which stands for 2048, and its conversion.json has 8: the source does not say which is right"
+	if all := v.Config.Findings.All(); len(all) != 1 || all[0].String() != want {
+		t.Errorf("%s", textOf(t, v))
 	}
 }
 

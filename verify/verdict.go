@@ -357,7 +357,9 @@ func unproven(v *Verdict, isStated func(*logits.Setting) bool) string {
 			switch f.Kind {
 			case WrongRecord:
 			case OpenSetting:
-				causes = append(causes, f.cause)
+				if !slices.Contains(causes, f.cause) {
+					causes = append(causes, f.cause)
+				}
 			case GivenSetting:
 				given, of = append(given, f.Field), f.Of
 			default:

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,8 +63,8 @@ type Options struct {
 func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options) (*Verdict, error) {
 	o.Digest = cmp.Or(o.Digest, digest.Default)
 	var r *run
-	trusted, known := trustConversion, shown{}
-	for r == nil || r.trust != trusted || r.shown != known {
+	trusted, known := trustConversion, shown(nil)
+	for r == nil || r.trust != trusted || !maps.Equal(r.shown, known) {
 		r = &run{options: o, given: o.Settings, trust: trusted, shown: known, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden, WeightsOnly: o.WeightsOnly, excuses: map[*logits.Fault]string{}, layers: map[*logits.Result]layerNames{}}}
 		if err := checkAll(ctx, r); err != nil {
 			return nil, err
@@ -158,6 +159,7 @@ type run struct {
 	sourceModel    *model.Model // with the adapter
 	convertedModel *model.Model // nil if none is found
 	record         record       // of the converted checkpoint
+	scaled         *bool        // embedding scale that tensors of the converted checkpoint show, where record has the other, and neither the source nor the options have one
 	recorded       []string     // settings that were taken from record, because neither the source nor the options have them
 	fixture        *golden.Fixture
 	plan           *convert.Plan // from source to converted; nil if there is no converted
@@ -192,10 +194,11 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	if reason := tensor.ReasonOf(notFound); reason == model.ReasonSeveralModels || reason == model.ReasonAdapter {
 		return notFound
 	}
+	dropRefuted(r)
 	if r.options.WeightsOnly {
 		assumeSettings(r)
-	} else {
-		r.takeRecorded()
+	} else if err := r.takeRecorded(ctx); err != nil {
+		return err
 	}
 	if err := replaceGiven(ctx, r); err != nil {
 		return err
@@ -218,7 +221,7 @@ func (r *run) openModels(ctx context.Context) (err error) {
 	if notFound != nil {
 		v.Notes = append(v.Notes, "no model was found in the converted checkpoint: "+withoutDirectory(notFound))
 	}
-	return planConversion(r)
+	return planConversion(ctx, r)
 }
 
 // assumeSettings gives a source the settings that are neither stated nor given, where weights alone are compared. replaceGiven then takes those of
@@ -247,10 +250,10 @@ func noteAlone(r *run) {
 }
 
 // planConversion plans what the converted checkpoint should be, and says what that shows of it.
-func planConversion(r *run) (err error) {
+func planConversion(ctx context.Context, r *run) (err error) {
 	v, found := r.verdict, r.convertedModel
 	if r.plan, err = planFor(r.sourceModel, r.options.Settings, r.converted, found); err != nil {
-		return withStated(err, found, r.record.err)
+		return withStated(ctx, err, r)
 	}
 	v.Converted = subject(r.converted, r.plan.Layout, "")
 	if found != nil {

@@ -343,9 +343,12 @@ func optionHint(e *model.OptionError) string {
 		for _, name := range e.Missing {
 			flags = append(flags, optionFlags[name])
 		}
-		if stated := statedFlags(e.Stated); stated != "" {
-			hint := "add them; config.json of the conversion has " + stated
-			if e.StatedAssumed {
+		if stated := statedFlags(e.Stated); stated != nil {
+			hint := "add them; the conversion has " + strings.Join(stated, " ")
+			if len(stated) < len(flags) {
+				hint = "add " + strings.Join(flags, " ") + "; the conversion has " + strings.Join(stated, " ")
+			}
+			if e.StatedAssumed && e.Stated.AttentionWindow != nil {
 				hint += fmt.Sprintf(", or --attention-window %d if it was written to match transformers 5", *e.Stated.AttentionWindow-1)
 			}
 			return hint
@@ -366,11 +369,17 @@ func optionHint(e *model.OptionError) string {
 }
 
 // statedFlags writes settings as flags.
-func statedFlags(s model.Settings) string {
-	if s.AttentionWindow == nil || s.LogitsSoftCap == nil || s.EmbeddingScale == nil {
-		return ""
+func statedFlags(s model.Settings) (flags []string) {
+	if w := s.AttentionWindow; w != nil {
+		flags = append(flags, fmt.Sprintf("--attention-window %d", *w))
 	}
-	return fmt.Sprintf("--attention-window %d --logits-soft-cap %g --embedding-scale=%t", *s.AttentionWindow, *s.LogitsSoftCap, *s.EmbeddingScale)
+	if x := s.LogitsSoftCap; x != nil {
+		flags = append(flags, fmt.Sprintf("--logits-soft-cap %g", *x))
+	}
+	if is := s.EmbeddingScale; is != nil {
+		flags = append(flags, fmt.Sprintf("--embedding-scale=%t", *is))
+	}
+	return flags
 }
 
 // formatHints say what to do on the command line about checkpoints that were refused for a reason.

@@ -191,7 +191,7 @@ func withSettingsOfOther(c *cli.Context, i int, err error) error {
 		return err
 	}
 	defer other.Checkpoint.Close()
-	return usagef("%v", err).advise("add those of %s, if it is the same model: %s", other.Checkpoint.Path, statedFlags(model.SettingsOf(&other.Original)))
+	return usagef("%v", err).advise("add those of %s, if it is the same model: %s", other.Checkpoint.Path, strings.Join(statedFlags(model.SettingsOf(&other.Original)), " "))
 }
 
 // scoring carries out one perplexity command.

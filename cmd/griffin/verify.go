@@ -250,7 +250,7 @@ func hintVerdict(c *cli.Context, v *verify.Verdict) {
 				hints = append(hints, fmt.Sprintf("hint: if the original has %s %s, give --%s %s", strings.ReplaceAll(f.Field, "_", " "), f.Want, strings.ReplaceAll(f.Field, "_", "-"), f.Want))
 			} else if f.Kind == verify.OpenSetting {
 				flag := strings.ReplaceAll(f.Field, "_", "-")
-				hints = append(hints, fmt.Sprintf("hint: give the %s of the source: --%s %s or --%s %s", strings.ReplaceAll(f.Field, "_", " "), flag, f.Got, flag, f.Want))
+				hints = append(hints, fmt.Sprintf("hint: give the %s of the source: --%s=%s or --%s=%s", strings.ReplaceAll(f.Field, "_", " "), flag, f.Got, flag, f.Want))
 			}
 			if _, name, ok := strings.Cut(f.Field, "conversion.json: settings."); ok && v.Settings != nil && slices.Contains(v.Settings.Recorded, name) {
 				hints = append(hints, fmt.Sprintf("hint: only the conversion.json beside the source has %s %s; if that is wrong, give --%s=%s",
@@ -258,8 +258,12 @@ func hintVerdict(c *cli.Context, v *verify.Verdict) {
 			}
 		}
 	}
-	if stale := verify.StaleRecords(v); stale != nil {
-		hints = append(hints, "hint: the models are the same: remove the conversion.json that is wrong, or convert again to write it anew")
+	for _, stale := range verify.StaleRecords(v) {
+		hint := "hint: the models are the same: convert again to write a conversion.json that is right"
+		if strings.Contains(stale, " of the source ") {
+			hint = "hint: the models are the same: remove the conversion.json of the source, or put that of its own conversion in its place"
+		}
+		hints = append(hints, hint)
 	}
 	if hint := stepHint(c, v); hint != "" {
 		hints = append(hints, hint)

@@ -5,6 +5,7 @@ package recordcheck
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
@@ -36,6 +37,24 @@ func (c *Check) Wrong() (fields []string) {
 		}
 	}
 	return fields
+}
+
+// Unlike ends a sentence about a conversion.json that has differences: it records other settings than those of the model, or is not of what it should be.
+func (c *Check) Unlike(of string) string {
+	var settings []string
+	for _, d := range c.Differences {
+		name, isSetting := strings.CutPrefix(d.Field, settingsField)
+		switch {
+		case isSetting:
+			settings = append(settings, fmt.Sprintf("%s %s, not %s", strings.ReplaceAll(name, "_", " "), d.Got, d.Want))
+		case !strings.HasPrefix(d.Field, formField):
+			return "is not of " + of
+		}
+	}
+	if settings == nil {
+		return "is not of the config.json beside it"
+	}
+	return "records " + strings.Join(settings, " and ")
 }
 
 // Agreement says with what conversion.json agrees, without its name.
@@ -79,19 +98,21 @@ func (c *Check) CompareSettings(p *convert.Plan) {
 		c.add(recordedWindow, want, got, effect)
 	}
 	if want, got := p.Config.LogitsSoftCap, float64(c.Settings.LogitsSoftCap); want != got {
-		c.add("settings.logits_soft_cap", want, got, effect)
+		c.add(settingsField+"logits_soft_cap", want, got, effect)
 	}
 	if want, got := p.Config.EmbeddingScale, c.Settings.EmbeddingScale; want != got {
-		c.add(recordedScale, want, got, effect)
+		c.add(ScaleField, want, got, effect)
 	}
 }
 
-// Names of fields.
+// Names of fields, and what names begin with.
 const (
 	tensorsField   = "tensors"
 	layoutField    = "layout"
-	recordedWindow = "settings.attention_window"
-	recordedScale  = "settings.embedding_scale"
+	settingsField  = "settings."
+	formField      = "huggingface."
+	recordedWindow = settingsField + "attention_window"
+	ScaleField     = settingsField + "embedding_scale"
 )
 
 // CompareForm compares how config.json expresses the model. written is its attention_window_size, 0 if it has none. isWrong says
@@ -100,7 +121,7 @@ func (c *Check) CompareForm(p *convert.Plan, written int64, isWrong bool) {
 	if p.HF == nil {
 		return
 	}
-	form, field := c.HuggingFace, "huggingface.attention_window_size"
+	form, field := c.HuggingFace, formField+"attention_window_size"
 	if form == nil {
 		window := p.Config.AttentionWindow
 		if c.Settings != nil { // config.json states them as they are
@@ -110,14 +131,14 @@ func (c *Check) CompareForm(p *convert.Plan, written int64, isWrong bool) {
 	}
 	if p.Config.Has(model.Attention) && !isWrong {
 		if form.MatchRuntime != p.HF.MatchRuntime {
-			c.add("huggingface.match_runtime", orNone(p.HF.MatchRuntime), orNone(form.MatchRuntime), fmt.Sprintf(
+			c.add(formField+"match_runtime", orNone(p.HF.MatchRuntime), orNone(form.MatchRuntime), fmt.Sprintf(
 				"attention_window_size is %d and the original's window %d: conversion.json says which of the two config.json has, and a conversion back depends on it", written, p.Config.AttentionWindow))
 		} else if form.AttentionWindowSize != written && written != 0 && !slices.Contains(c.Wrong(), field) {
 			c.add(field, written, form.AttentionWindowSize, "config.json or conversion.json was changed after the conversion")
 		}
 	}
 	if form.EmbeddingDividedBy != p.HF.EmbeddingDividedBy {
-		c.add("huggingface.embedding_divided_by", p.HF.EmbeddingDividedBy, form.EmbeddingDividedBy, "a conversion back multiplies by it")
+		c.add(formField+"embedding_divided_by", p.HF.EmbeddingDividedBy, form.EmbeddingDividedBy, "a conversion back multiplies by it")
 	}
 }
 

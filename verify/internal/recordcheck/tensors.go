@@ -16,7 +16,7 @@ import (
 // named returns the name there, nil if all have their own. Nothing is demanded if conversion.json
 // records another scale: other tensors may follow from it.
 func (c *Check) CompareTensors(p *convert.Plan, named func(planned string) string, converted *tensor.Checkpoint) error {
-	if slices.Contains(c.Wrong(), recordedScale) {
+	if slices.Contains(c.Wrong(), ScaleField) {
 		return nil
 	}
 	names := []tensor.NameIndex{tensor.IndexNames(len(p.Dests), func(i int) string { return p.Dests[i].Name })}

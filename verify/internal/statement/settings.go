@@ -28,7 +28,7 @@ func Of(ctx context.Context, m *model.Model, given *model.Config, oneMore bool) 
 	}
 	record, _, err := m.Manifest()
 	if err != nil || record == nil || record.Settings == nil || record.Layout != m.Layout.String() {
-		return ofConfig(ctx, m, stated, given, oneMore)
+		return OfConfig(ctx, m, given, oneMore)
 	}
 	recorded := Recorded(record)
 	if recorded == nil {
@@ -58,9 +58,13 @@ func Of(ctx context.Context, m *model.Model, given *model.Config, oneMore bool) 
 	return s, nil
 }
 
-// ofConfig is Of without a conversion.json. A field that is not there states nothing. What config.json says of the head says only how embeddings are
+// OfConfig is Of without a conversion.json. A field that is not there states nothing. What config.json says of the head says only how embeddings are
 // scaled if the tensors agree.
-func ofConfig(ctx context.Context, m *model.Model, stated *hfconfig.Config, given *model.Config, oneMore bool) (*Settings, error) {
+func OfConfig(ctx context.Context, m *model.Model, given *model.Config, oneMore bool) (*Settings, error) {
+	stated, err := m.StatedConfig()
+	if err != nil {
+		return &Settings{}, nil
+	}
 	files := []string{hfconfig.Name}
 	s := &Settings{Window: files, SoftCap: files, Scale: files}
 	if stated == nil {
