@@ -141,7 +141,7 @@ func overruled(r *Configured) string {
 	if was := float64(known.LogitsSoftCap); was != c.LogitsSoftCap {
 		parts = append(parts, fmt.Sprintf("logits soft cap %v, not %v", was, c.LogitsSoftCap))
 	}
-	if was := known.EmbeddingScale; was != c.EmbeddingScale && (m.files.config == nil || m.HeadRelation != UnknownHead) {
+	if was := known.EmbeddingScale; was != c.EmbeddingScale && (m.files.config == nil || m.files.config.TieWordEmbeddings || m.HeadRelation != UnknownHead) {
 		parts = append(parts, fmt.Sprintf("embedding scale %t, not %t", was, c.EmbeddingScale))
 	}
 	if parts == nil {
