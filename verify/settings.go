@@ -320,7 +320,6 @@ func nextShown(r *run) shown {
 		return r.shown
 	}
 	next := shown{}
-	maps.Copy(next, r.shown)
 	if r.open && r.proved != 0 && r.proved != r.plan.Config.AttentionWindow {
 		next[logits.WindowSetting] = fmt.Sprint(r.proved)
 	}
@@ -338,6 +337,7 @@ func nextShown(r *run) shown {
 			}
 		}
 	}
+	maps.Copy(next, r.shown) // what was shown stays, so that there are few runs
 	return next
 }
 
