@@ -70,7 +70,7 @@ func TestWrongConfigurationAlone(t *testing.T) {
 		line     string
 	}{
 		{"epsilon", set("rms_norm_eps", 1e-3), false, "all 3 blocks, both halves, and the final norm: first wrong at | explained by: rms_norm_eps 0.001; the recording was made with 1e-06\n"},
-		{"published epsilon", set("rms_norm_eps", 1e-5), true, "all 3 blocks, both halves, and the final norm: first wrong at | explained by: rms_norm_eps 1e-06; the recording was made with 1e-05\n"},
+		{"published epsilon", set("rms_norm_eps", 1e-5), true, "all 3 blocks, both halves, and the final norm: first wrong in block 0, temporal half (attention) at | explained by: rms_norm_eps 1e-06; the recording was made with 1e-05\n"},
 		{"rope_theta", set("rope_parameters.rope_theta", 100.0), false, "all 2 attention blocks, temporal half: first wrong at | explained by: rope_theta 100; the recording was made with 10000\n"},
 		{"rotary factor", set("rope_parameters.partial_rotary_factor", 1.0), false, "all 2 attention blocks, temporal half: first wrong at | explained by: partial_rotary_factor 1; the recording was made with 0.5\n"},
 		{"activation", set("hidden_activation", "relu"), false, "all 3 blocks: first wrong at | explained by: hidden_activation relu; the recording was made with gelu_pytorch_tanh\n"},

@@ -15,8 +15,10 @@ type Fault struct {
 	Pass   string    `json:"pass,omitempty"` // "", "packed" or "decode": the first pass that is outside
 	Proved bool      `json:"proved"`         // it was given the fixture's own input, so that what is before it has no part in this
 	First  Location  `json:"first"`          // the first token outside
-	Worst  Location  `json:"worst"`          // the token and channel with the largest share of what is allowed
+	Worst  Location  `json:"worst"`          // the token and channel with the largest share of what is allowed, in any pass
 	Values *Values   `json:"values,omitempty"`
+
+	WorstPass string `json:"worst_pass,omitempty"` // of the worst token: "", "packed" or "decode"
 
 	// Cause is what the checkpoint does otherwise than the recording: with the opposite change of the model, and with the settings that explain
 	// other faults, all results are inside. It is "" if none of the changes that are tried does that. Setting is set if it is a setting.
@@ -130,16 +132,13 @@ func (f *Fault) describe() string {
 	}
 	var b strings.Builder
 	b.WriteString(f.place())
-	pass := ""
-	if f.Pass != "" {
-		pass = f.Pass + " "
+	at := func(place, pass string, l *Location) string {
+		if place != "" {
+			place = " in " + place
+		}
+		return fmt.Sprintf("%s at %s of row %d", place, strings.TrimSpace(fmt.Sprintf("%s token %d", pass, l.Token)), l.Row)
 	}
-	worst := ""
-	if in := f.WorstIn(); in != "" {
-		worst = " in " + in
-	}
-	fmt.Fprintf(&b, ": first wrong at %stoken %d of row %d (position %d), worst%s at token %d of row %d, channel %d", pass,
-		f.First.Token, f.First.Row, f.First.Position, worst, f.Worst.Token, f.Worst.Row, f.Worst.Channel)
+	fmt.Fprintf(&b, ": first wrong%s (position %d), worst%s, channel %d", at(f.FirstIn(), f.Pass, &f.First), f.First.Position, at(f.WorstIn(), f.WorstPass, &f.Worst), f.Worst.Channel)
 	if share := float64(f.Worst.Share); !math.IsInf(share, 0) && share > 1 {
 		fmt.Fprintf(&b, ", %.3g times the envelope", share)
 	}

@@ -1,6 +1,7 @@
 package logits
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,8 +32,17 @@ func (r *Result) Fold(faults []*Fault, explained bool) []*Fault {
 	return out
 }
 
-// sameness is equal for faults that may be one, "" for one that is always alone.
+// sameness is equal for faults that may be one, "" for one that is always alone. Those that are first outside in different passes are not one:
+// one that only packed rows show is of another kind than one that a single document shows.
 func (f *Fault) sameness() string {
+	if key := f.kindred(); key != "" {
+		return f.Pass + "\x00" + key
+	}
+	return ""
+}
+
+// kindred is sameness without the pass.
+func (f *Fault) kindred() string {
 	switch {
 	case f.Setting.IsNumeric() && f.Pass != "decode":
 		return "numeric\x00" + f.Cause
@@ -46,12 +56,15 @@ func (f *Fault) sameness() string {
 	return "unexplained\x00" + f.Where
 }
 
-// folded returns a fault that stands for several.
+// folded returns a fault that stands for several of one pass.
 func (r *Result) folded(all []*Fault) *Fault {
 	one := *all[0]
-	worst := all[0]
+	first, worst := all[0], all[0]
 	one.Places, one.Tensors, one.members = len(all), nil, all
 	for _, f := range all {
+		if f.First.before(&first.First) {
+			first = f
+		}
 		if f.Worst.Share > worst.Worst.Share {
 			worst = f
 		}
@@ -68,17 +81,39 @@ func (r *Result) folded(all []*Fault) *Fault {
 		}
 	}
 	one.blameBroken()
-	one.Worst = worst.Worst
-	one.where = &places{title: r.titleOf(all), worst: worst.place()}
-	if worst.inBlock() && !slices.ContainsFunc(all, func(f *Fault) bool { return f.Half != worst.Half }) {
-		one.where.worst = fmt.Sprintf("block %d", worst.Block)
+	one.First, one.Site = first.First, first.Site
+	one.Worst, one.WorstPass = worst.Worst, worst.WorstPass
+	oneHalf := !slices.ContainsFunc(all, func(f *Fault) bool { return f.Half != worst.Half })
+	placeOf := func(f *Fault) string {
+		if f.inBlock() && oneHalf {
+			return fmt.Sprintf("block %d", f.Block)
+		}
+		return f.place()
+	}
+	one.where = &places{title: r.titleOf(all), worst: placeOf(worst)}
+	if slices.ContainsFunc(all, func(f *Fault) bool { return first.First.before(&f.First) }) {
+		one.where.first = placeOf(first)
 	}
 	one.Detail = one.describe()
 	return &one
 }
 
-// places name the places of a folded fault, and the one that is worst.
-type places struct{ title, worst string }
+// before reports whether a token comes before another of the same pass.
+func (l *Location) before(o *Location) bool {
+	return cmp.Or(cmp.Compare(l.Row, o.Row), cmp.Compare(l.Token, o.Token)) < 0
+}
+
+// places name the places of a folded fault, the one that is wrong at an earlier token than others ("" if all are at the same one), and the one
+// that is worst.
+type places struct{ title, first, worst string }
+
+// FirstIn names the place where a folded fault is first wrong; "" for a single one, and if all are wrong from the same token on.
+func (f *Fault) FirstIn() string {
+	if f.where == nil {
+		return ""
+	}
+	return f.where.first
+}
 
 // WorstIn names the place where a folded fault is worst; "" for a single one.
 func (f *Fault) WorstIn() string {

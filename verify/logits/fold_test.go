@@ -3,6 +3,7 @@ package logits
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
@@ -71,6 +72,37 @@ func TestFold(t *testing.T) {
 	mixed := r.Fold(slices.Concat(of(plain, TemporalHalf, 0, 1), of(plain, MLPHalf, 1, 6)), false)[0]
 	if want := "blocks 0, 1 and 6: first wrong at token 2 of row 0 (position 0), worst in block 6, MLP at token 6 of row 0, channel 0, 16 times the envelope"; mixed.Detail != want {
 		t.Errorf("%q, want %q", mixed.Detail, want)
+	}
+}
+
+// A fold begins where the first of its faults does, which is named if others begin later, and has the site, the token and the pass of it. Faults that are
+// first outside in different passes are apart.
+func TestFoldedFirst(t *testing.T) {
+	r := &Result{Blocks: slices.Repeat([]model.BlockType{model.Recurrent}, 5)}
+	fault := func(block int, half Half, pass string, row, token int) *Fault {
+		return &Fault{Block: block, Half: half, Kind: RecurrentFault, Site: hidden(block + 1), Pass: pass, First: Location{Row: row, Token: token}, Cause: "c", Setting: &Setting{Name: EpsilonSetting}}
+	}
+	for _, tt := range []struct {
+		name   string
+		faults []*Fault
+		want   []string // the titles, and where each is first wrong
+	}{
+		{"all at one token", []*Fault{fault(0, MLPHalf, "", 1, 2), fault(1, MLPHalf, "", 1, 2)}, []string{"Blocks 0 and 1, MLP: hidden.1 at token 2 of row 1"}},
+		{"a later block", []*Fault{fault(0, MLPHalf, "", 1, 2), fault(1, MLPHalf, "", 0, 3), fault(2, MLPHalf, "", 1, 1)}, []string{"Blocks 0 to 2, MLP: hidden.2 in block 1 at token 3 of row 0"}},
+		{"the first block", []*Fault{fault(0, MLPHalf, "", 0, 2), fault(1, MLPHalf, "", 0, 3)}, []string{"Blocks 0 and 1, MLP: hidden.1 in block 0 at token 2 of row 0"}},
+		{"a half", []*Fault{fault(0, MLPHalf, "", 0, 2), fault(1, TemporalHalf, "", 0, 1)}, []string{"Blocks 0 and 1: hidden.2 in block 1, temporal half (recurrent) at token 1 of row 0"}},
+		{"other passes", []*Fault{fault(0, MLPHalf, "packed", 0, 2), fault(1, MLPHalf, "", 0, 8), fault(2, MLPHalf, "packed", 0, 1)},
+			[]string{"Blocks 0 and 2, MLP: hidden.3 in block 2 at packed token 1 of row 0", "Block 1, MLP half: hidden.2 at token 8 of row 0"}},
+	} {
+		var got []string
+		for _, f := range r.Fold(tt.faults, false) {
+			_, first, _ := strings.Cut(f.describe(), "first wrong")
+			first, _, _ = strings.Cut(first, " (position")
+			got = append(got, f.Title()+": "+f.Site+first)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
 

@@ -71,10 +71,10 @@ func localise(ctx context.Context, in *input, m *measurements, j *judgement, o *
 // add adds a fault that the results of one site show, of which there is at least one.
 func (l *localiser) add(block int, half Half, kind FaultKind, proved bool, outside []*Site) *Fault {
 	s := outside[0]
-	f := &Fault{Block: block, Half: half, Kind: kind, Site: s.Name, Pass: s.Pass, Proved: proved, First: *s.First, Worst: s.Worst}
+	f := &Fault{Block: block, Half: half, Kind: kind, Site: s.Name, Pass: s.Pass, Proved: proved, First: *s.First, Worst: s.Worst, WorstPass: s.Pass}
 	for _, o := range outside[1:] {
 		if o.Worst.Share > f.Worst.Share {
-			f.Worst = o.Worst
+			f.Worst, f.WorstPass = o.Worst, o.Pass
 		}
 	}
 	f.Where = l.pattern(s.Name, s.Fed)

@@ -32,7 +32,8 @@ func TestFaultText(t *testing.T) {
 		{Fault{Block: -1, Kind: EmbeddingFault}, "Embedding", "embedding" + places + ", 7.5 times the envelope"},
 		{Fault{Block: 5, Kind: FinalNormFault, Half: MLPHalf}, "Final norm", "final norm" + places + ", 7.5 times the envelope"},
 		{Fault{Kind: AccumulatedFault, Site: "hidden.4"}, "Accumulated", "hidden.4" + places + ", 7.5 times the envelope"},
-		{Fault{Kind: DecodingFault, Pass: "decode"}, "Decoding", "decoding" + strings.Replace(places, "at token", "at decode token", 1) + ", 7.5 times the envelope"},
+		{Fault{Block: 2, Kind: RecurrentFault, WorstPass: "packed"}, "Block 2 (recurrent)", "block 2 (recurrent)" + strings.Replace(places, "worst at token", "worst at packed token", 1) + ", 7.5 times the envelope"},
+		{Fault{Kind: DecodingFault, Pass: "decode", WorstPass: "decode"}, "Decoding", "decoding" + strings.ReplaceAll(places, "at token", "at decode token") + ", 7.5 times the envelope"},
 	} {
 		tt.f.First, tt.f.Worst = first, worst
 		tt.f.Detail = tt.f.describe()

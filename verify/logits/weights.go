@@ -47,7 +47,7 @@ func (r *Result) Suspect() {
 // blameWeights makes the weights the only fault.
 func (r *Result) blameWeights(cause, detail string) {
 	f := r.Faults[0]
-	r.Faults = []*Fault{{Block: -1, Kind: WeightsFault, Site: f.Site, Pass: f.Pass, First: f.First, Worst: f.Worst, Cause: cause, Detail: detail}}
+	r.Faults = []*Fault{{Block: -1, Kind: WeightsFault, Site: f.Site, Pass: f.Pass, First: f.First, Worst: f.Worst, WorstPass: f.WorstPass, Cause: cause, Detail: detail}}
 	r.Summary = r.summary(0)
 }
 

@@ -185,7 +185,8 @@ func TestFoldedCauses(t *testing.T) {
 	}{
 		{"broken tensors", []*Fault{broken(RecurrentFault, 0, "a", "b"), broken(AttentionFault, 1, "c"), broken(FinalNormFault, 3, "d")}, []int{3}, "a and 3 more tensors, which hold 8 NaN"},
 		{"broken tensors outside the blocks", []*Fault{broken(RecurrentFault, 0, "a"), broken(LogitsFault, 3, "b"), broken(LogitsFault, 3, "c")}, []int{1, 1, 1}, "a, which holds 2 NaN"},
-		{"a number", []*Fault{theta(0, TemporalHalf, ""), theta(1, MLPHalf, ""), theta(2, TemporalHalf, "packed")}, []int{3}, "c"},
+		{"a number", []*Fault{theta(0, TemporalHalf, ""), theta(1, MLPHalf, ""), theta(2, TemporalHalf, "")}, []int{3}, "c"},
+		{"a number that some show in packed rows only", []*Fault{theta(0, TemporalHalf, ""), theta(1, MLPHalf, "packed"), theta(2, TemporalHalf, "")}, []int{2, 1}, "c"},
 		{"a number that only decoding shows", []*Fault{theta(0, TemporalHalf, ""), theta(1, MLPHalf, "decode")}, []int{1, 1}, "c"},
 	} {
 		var got []int
