@@ -112,12 +112,7 @@ func (r *Result) Headline() string {
 	if r.OK || len(r.Faults) == 0 {
 		return r.Summary
 	}
-	outside := 0
-	for _, s := range r.Sites {
-		if !s.OK {
-			outside++
-		}
-	}
+	outside := r.Outside()
 	if outside == 0 {
 		return fmt.Sprintf("%s of %s match within rounding, but together they show other settings", text.Count(len(r.Sites), "output"), r.Implementation)
 	}

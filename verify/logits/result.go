@@ -96,8 +96,15 @@ type TokenError struct {
 // Share returns the error of Errors[i] divided by what is allowed: above 1 it is outside.
 func (s *Site) Share(i int) float64 { return s.Errors[i].share(s.Allowed[i]) }
 
-// RMSShare returns the root mean square of Errors[i] divided by what is allowed.
-func (s *Site) RMSShare(i int) float64 { return ratio(s.Errors[i].RMS, s.Allowed[i][0]) }
+// Outside counts the outputs that are outside the envelope, each in each pass.
+func (r *Result) Outside() (n int) {
+	for _, s := range r.Sites {
+		if !s.OK {
+			n++
+		}
+	}
+	return n
+}
 
 // Title returns the name of the site as the fixture has it, and how it was computed.
 func (s *Site) Title() string {
@@ -134,10 +141,13 @@ func (r *Result) Pass(name string) *golden.Pass {
 	return nil
 }
 
-// share returns the error divided by what is allowed of RMS and Max, whichever is worse.
-func (e *TokenError) share(allowed [2]float64) float64 {
-	return math.Max(ratio(e.RMS, allowed[0]), ratio(e.Max, allowed[1]))
+// Shares returns RMS and Max, each divided by what is allowed of it.
+func (e *TokenError) Shares(allowed [2]float64) (rms, max float64) {
+	return ratio(e.RMS, allowed[0]), ratio(e.Max, allowed[1])
 }
+
+// share returns the larger of Shares.
+func (e *TokenError) share(allowed [2]float64) float64 { return math.Max(e.Shares(allowed)) }
 
 // ratio divides an error by what is allowed.
 func ratio(x, allowed float64) float64 {

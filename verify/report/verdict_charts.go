@@ -18,6 +18,7 @@ import (
 const (
 	envelopeName = "the limit: the measured envelope of rounding"
 	outsideName  = "outside the envelope"
+	channelName  = "outside it only by the largest channel, which has a limit of its own"
 )
 
 // sitesChart shows the error of every output, from the embedding to the logits, at the token and in the pass where its
@@ -37,12 +38,13 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 	limit := chart.Series{Name: envelopeName, Class: chart.Envelope, Shape: chart.Area}
 	line := chart.Series{Name: "the fixture against float64, run from the tokens on", Class: chart.Main, Shape: chart.LinedDots}
 	alone := chart.Series{Name: "each half of a block by itself, given the fixture's own input (its limit is its own)", Class: chart.Other, Shape: chart.Squares}
-	bad := chart.Series{Name: outsideName, Class: chart.Bad, Shape: chart.Rings} // in which the point can be seen
+	bad := newOutside(chart.Rings) // in which the point can be seen
 	worst := chain[0]
 	for i, s := range append(chain, fed...) {
 		point := chart.Point{X: siteX(s.Name, count), Y: float64(s.RMS), Text: siteText(s)}
 		if !s.OK {
-			bad.Points = append(bad.Points, point)
+			e, allowed := worstOf(s)
+			bad.add(point, !s.Exact && byChannel(&e, allowed))
 		}
 		if s.Worst.Share > worst.Worst.Share && !s.Exact {
 			worst = s
@@ -52,16 +54,27 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 			continue
 		}
 		line.Points = append(line.Points, point)
+		if s.Exact {
+			continue // no error is allowed at all
+		}
 		limit.Points = append(limit.Points, chart.Point{X: point.X, Y: limitOf(float64(s.RMS), float64(s.RMSAllowed))})
 	}
 	fault, atFault := blocksAtFault(l.Faults, count)
-	c.Series = []chart.Series{limit, attentionBlocks(blocks), line, alone, fault, bad}
-	c.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the token of each output that is nearest to its limit. "+
-		"Nearest of all: %s, %s of the limit.", siteWords(worst), percent(float64(worst.Worst.Share)))
-	if n := len(bad.Points); n > 0 {
-		c.Caption = fmt.Sprintf("Root mean square of the error over the channels, relative to the activations, at the worst token of each output. Outside the envelope: %s.", text.Count(n, "output"))
+	c.Series = []chart.Series{limit, attentionBlocks(blocks), line, alone, fault, bad.rms, bad.channel}
+	const measure = "Root mean square of the error over the channels, relative to the activations, at the "
+	if n := bad.count(); n > 0 {
+		c.Caption = fmt.Sprintf("%sworst token of each output. Outside the envelope: %d of %s.", measure, l.Outside(), text.Count(len(l.Sites), "output"))
+		if n != l.Outside() {
+			c.Caption += fmt.Sprintf(" One that is computed in several passes is one point, in its worst: %s.", text.Count(n, "point"))
+		}
+	} else {
+		share, of := percent(float64(worst.Worst.Share)), "limit"
+		if e, allowed := worstOf(worst); byChannel(&e, allowed) {
+			of = "limit of its largest channel"
+		}
+		c.Caption = fmt.Sprintf("%stoken of each output that is nearest to its limit. Nearest of all: %s, %s of the %s.", measure, siteWords(worst), share, of)
 	}
-	c.Caption += atFault + notFinite(c, bad.Points, limit.Points)
+	c.Caption += atFault + notFinite(c, bad.points(), limit.Points)
 	return c
 }
 
@@ -112,19 +125,6 @@ func limitOf(x, allowed float64) float64 {
 	return allowed
 }
 
-// siteText describes the error of an output.
-func siteText(s *logits.Site) string {
-	return siteWords(s) + ": " + errorText(float64(s.RMS), float64(s.RMSAllowed), float64(s.Worst.Share))
-}
-
-// errorText describes an error, its limit, and the share of it.
-func errorText(x, limit, share float64) string {
-	if isNotFinite(limitOf(x, limit)) {
-		return valueText(x) + ", no limit"
-	}
-	return fmt.Sprintf("%s, limit %s (%s)", valueText(x), page.Number(limit), percent(share))
-}
-
 // valueText writes what is a number only if it is finite.
 func valueText(x float64) string {
 	if isNotFinite(x) {
@@ -133,7 +133,7 @@ func valueText(x float64) string {
 	return page.Number(x)
 }
 
-// siteWords names an output: "block 3, MLP half, by itself".
+// siteWords names an output, and its pass if that is not the full one: "block 3, temporal half, by itself, packed rows".
 func siteWords(s *logits.Site) string {
 	words := s.Name
 	switch site, index, _ := golden.ParseSite(s.Name); site {
@@ -148,6 +148,9 @@ func siteWords(s *logits.Site) string {
 	}
 	if s.Fed {
 		words += ", by itself"
+	}
+	if s.Pass != "" {
+		words += ", " + logits.PassTitle(s.Pass)
 	}
 	return words
 }
@@ -168,7 +171,7 @@ func worstByName(sites []*logits.Site, fed bool) []*logits.Site {
 	var out []*logits.Site
 	index := map[string]int{}
 	for _, s := range sites {
-		if s.Fed != fed || s.Exact && s.OK || s.Pass == "decode" {
+		if s.Fed != fed || s.Exact && s.OK {
 			continue
 		}
 		i, ok := index[s.Name]
@@ -231,58 +234,71 @@ func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, full int,
 	}
 	c := &chart.Chart{ID: id, Title: title, Y: chart.Logarithmic("relative error (rms)", values),
 		X: chart.Axis{Label: label, Min: -0.5, Max: float64(len(s.Errors)) - 0.5, Ticks: rowTicks(pass)}}
-	group := (len(s.Errors) + maxColumns - 1) / maxColumns
 	limit := chart.Series{Name: envelopeName, Class: chart.Envelope, Shape: chart.Steps}
 	good := chart.Series{Name: "the fixture against float64", Class: chart.Main, Shape: chart.Dots}
-	bad := chart.Series{Name: outsideName, Class: chart.Bad, Shape: chart.Crosses}
-	for from := 0; from < len(s.Errors); from += group {
-		i := from
-		for k := from; k < min(from+group, len(s.Errors)); k++ {
-			if s.RMSShare(k) > s.RMSShare(i) {
-				i = k
-			}
+	bad := newOutside(chart.Crosses)
+	for _, i := range worstTokens(s) {
+		if !s.Exact {
+			limit.Points = append(limit.Points, chart.Point{X: float64(i), Y: limitOf(s.Errors[i].RMS, s.Allowed[i][0])})
 		}
-		limit.Points = append(limit.Points, chart.Point{X: float64(i), Y: limitOf(s.Errors[i].RMS, s.Allowed[i][0])})
 		point := chart.Point{X: float64(i), Y: s.Errors[i].RMS, Text: fmt.Sprintf("token %d of row %d, position %d: %s",
-			i%pass.Length, i/pass.Length, pass.Positions[i], errorText(s.Errors[i].RMS, s.Allowed[i][0], s.Share(i)))}
-		if s.Share(i) > 1 {
-			bad.Points = append(bad.Points, point)
+			i%pass.Length, i/pass.Length, pass.Positions[i], errorOf(s, &s.Errors[i], s.Allowed[i]))}
+		if is, isChannel := isOutside(s, i); is {
+			bad.add(point, isChannel)
 		} else {
 			good.Points = append(good.Points, point)
 		}
 	}
 	windows, documents := marks(pass, full)
-	decoding := chart.Series{Name: "decoding, token by token", Class: chart.Other, Shape: chart.Rings}
-	if also != nil {
-		decoding.Points = decodingPoints(also, pass)
-	}
-	c.Series = []chart.Series{limit, documents, windows, good, decoding, bad}
+	decoding := decodingSeries(also, pass, bad)
+	c.Series = []chart.Series{limit, documents, windows, good, decoding, bad.rms, bad.channel}
 	c.Caption = fmt.Sprintf("Error of %s: root mean square over the channels, relative to float64, at each of %s.", siteWords(s), text.Count(len(s.Errors), "token"))
-	if group > 1 {
+	if group := groupSize(s); group > 1 {
 		c.Caption += fmt.Sprintf(" Of each %d tokens the worst is shown.", group)
 	}
-	switch {
-	case len(bad.Points) > 0 && s.First != nil:
-		c.Caption += fmt.Sprintf(" Outside from token %d of row %d (position %d) on: %s.", s.First.Token, s.First.Row, s.First.Position, text.Count(len(bad.Points), "token"))
+	switch said := outsideText("Outside", s) + outsideText("Decoding is outside", also); {
+	case said != "":
+		c.Caption += said
 	case full > 0 && len(windows.Points) == 0:
 		c.Caption += fmt.Sprintf(" No document reaches position %d, from which on %s.", full, hides)
 	}
-	c.Caption += notFinite(c, bad.Points, limit.Points)
+	c.Caption += notFinite(c, bad.points(), limit.Points)
 	return c
 }
 
-// decodingPoints returns the points of decoding, which has the last tokens of each row.
-func decodingPoints(s *logits.Site, pass *golden.Pass) []chart.Point {
-	var points []chart.Point
+// decodingSeries returns the points of decoding, which has the last tokens of each row and the limits of the full pass. Those outside are added to bad.
+func decodingSeries(s *logits.Site, pass *golden.Pass, bad *outside) chart.Series {
+	series := chart.Series{Name: "decoding, token by token", Class: chart.Other, Shape: chart.Rings}
+	if s == nil {
+		return series
+	}
 	each := len(s.Errors) / max(1, pass.Batch)
-	for i, e := range s.Errors {
-		if i%max(1, (len(s.Errors)+maxColumns-1)/maxColumns) == 0 && each > 0 {
-			token := pass.Length - each + i%each
-			points = append(points, chart.Point{X: float64(i/each*pass.Length + token), Y: e.RMS,
-				Text: fmt.Sprintf("decoding, token %d of row %d: %s", token, i/each, valueText(e.RMS))})
+	for _, i := range worstTokens(s) {
+		token := pass.Length - each + i%each
+		point := chart.Point{X: float64(i/each*pass.Length + token), Y: s.Errors[i].RMS,
+			Text: fmt.Sprintf("decoding, token %d of row %d: %s", token, i/each, errorText(&s.Errors[i], s.Allowed[i]))}
+		series.Points = append(series.Points, point)
+		if is, isChannel := isOutside(s, i); is {
+			bad.add(point, isChannel)
 		}
 	}
-	return points
+	return series
+}
+
+// groupSize is of how many tokens of an output one point shows the worst.
+func groupSize(s *logits.Site) int { return (len(s.Errors) + maxColumns - 1) / maxColumns }
+
+// worstTokens returns the tokens of an output that a plot shows: of each group the one whose share of the limit is largest.
+func worstTokens(s *logits.Site) (tokens []int) {
+	for i := range s.Errors {
+		switch last := len(tokens) - 1; {
+		case i%groupSize(s) == 0:
+			tokens = append(tokens, i)
+		case s.Share(i) > s.Share(tokens[last]):
+			tokens[last] = i
+		}
+	}
+	return tokens
 }
 
 // marks returns where documents start and where windows begin to hide their first tokens. The first token has no mark.

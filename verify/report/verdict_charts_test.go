@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,7 +62,7 @@ func TestSitesChart(t *testing.T) {
 	}
 	sites := []*logits.Site{
 		{Name: "hidden.0", OK: true, Exact: true}, // nothing to show
-		site("", "temporal.0", false, true, 1, 0.5), site("packed", "temporal.0", false, true, 1.5, 0.75), site("decode", "temporal.0", false, true, 9, 0.99),
+		site("", "temporal.0", false, true, 1, 0.5), site("packed", "temporal.0", false, true, 1.5, 0.75), site("decode", "temporal.0", false, true, 9, 0.6),
 		site("", "hidden.1", false, true, 0.5, 0.25), site("packed", "hidden.1", false, true, 0.1, 0.2), site("", "hidden.2", true, true, 0.25, 0.1),
 		site("", "final_norm", false, true, 0.3, 0.1), site("", "logits", false, true, 0.4, 0.2),
 	}
@@ -80,7 +81,7 @@ func TestSitesChart(t *testing.T) {
 	if shade := seriesOf(t, c, "a block with attention"); shade[0].To != 1.5 || c.X.Min != -0.7 || c.X.Max != 4 || len(c.X.Ticks) != 4 || c.X.Ticks[2].At != 3 || c.X.Ticks[3].At != 2 {
 		t.Errorf("%+v, %+v", shade, c.X)
 	}
-	if !strings.HasSuffix(c.Caption, "Nearest of all: block 0, temporal half, 75% of the limit.") {
+	if !strings.HasSuffix(c.Caption, "Nearest of all: block 0, temporal half, packed rows, 75% of the limit.") {
 		t.Error(c.Caption)
 	}
 	sites[6].Worst.Share = 0.8
@@ -90,11 +91,65 @@ func TestSitesChart(t *testing.T) {
 	sites[4].OK, sites[4].RMS, sites[4].Worst.Share = false, logits.Number(math.Inf(1)), logits.Number(math.Inf(1))
 	sites[6].OK = false
 	c = sitesChart(&logits.Result{Sites: sites}, blocks, "x")
-	if got := at(seriesOf(t, c, outsideName)); got != "0:+Inf 1:0.25" || !strings.HasSuffix(c.Caption, "Outside the envelope: 2 outputs. Errors that are not finite are at the upper edge.") {
+	if got := at(seriesOf(t, c, outsideName)); got != "0:+Inf 1:0.25" || !strings.HasSuffix(c.Caption, "Outside the envelope: 2 of 9 outputs. Errors that are not finite are at the upper edge.") {
 		t.Errorf("%s, %s", got, c.Caption)
+	}
+	sites[5].OK, sites[5].Worst.Share = false, 2 // the same output in another pass
+	if c = sitesChart(&logits.Result{Sites: sites}, blocks, "x"); !strings.Contains(c.Caption, "Outside the envelope: 3 of 9 outputs. One that is computed in several passes is one point, in its worst: 2 points.") {
+		t.Error(c.Caption)
 	}
 	if c := sitesChart(&logits.Result{Sites: sites[:1]}, blocks, "x"); c != nil {
 		t.Errorf("%+v", c)
+	}
+}
+
+// What a plot draws, marks and says agrees: a percentage is of the two numbers before it, a point that only the largest channel takes outside has a mark
+// of its own, and an embedding that is not equal has no limit.
+func TestLargestChannel(t *testing.T) {
+	s := &logits.Site{Name: "logits", First: &logits.Location{}}
+	for _, e := range [][2]float64{{1, 3}, {1, 9}, {3, 3}, {3, 9}, {1, 1}} { // what is allowed is 2 and 6
+		s.Errors, s.Allowed = append(s.Errors, logits.TokenError{RMS: e[0], Max: e[1], Largest: 1}), append(s.Allowed, [2]float64{2, 6})
+	}
+	s.Errors[4].Max = 5
+	decode := &logits.Site{Name: "logits", Pass: "decode", First: &logits.Location{Token: 3, Position: 3}, Errors: s.Errors[1:3], Allowed: s.Allowed[1:3]}
+	c := tokensChart(s, decode, passOf(1, 5, 5), 0, "", "x")
+	for name, want := range map[string]string{"the fixture against": "0:1 4:1", outsideName: "2:3 3:3 4:3", channelName: "1:1 3:1"} {
+		if got := at(seriesOf(t, c, name)); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	var said []string
+	for _, name := range []string{"the fixture against", channelName, outsideName} {
+		for _, p := range seriesOf(t, c, name) {
+			_, error, _ := strings.Cut(p.Text, ": ")
+			said = append(said, error)
+		}
+	}
+	if want := []string{"1, limit 2 (50%)", "1, limit 2 (50%); largest channel 5, limit 6 (83%)", "1, limit 2 (50%); largest channel 9, limit 6 (150%)", "1, limit 2 (50%); largest channel 9, limit 6 (150%)",
+		"3, limit 2 (150%)", "3, limit 2 (150%)", "3, limit 2 (150%)"}; !slices.Equal(said, want) {
+		t.Errorf("%q, want %q", said, want)
+	}
+	if want := " Outside from token 0 of row 0 (position 0) on: 3 tokens, 1 of them only by the largest channel. Decoding is outside from token 3 of row 0 (position 3) on: 2 tokens, 1 of them only by the largest channel."; !strings.HasSuffix(c.Caption, want) {
+		t.Error(c.Caption)
+	}
+
+	many := &logits.Site{Name: "logits", Errors: slices.Repeat([]logits.TokenError{{RMS: 1.5, Max: 1}, {RMS: 1, Max: 9}}, maxColumns), Allowed: slices.Repeat([][2]float64{{2, 6}}, 2*maxColumns)}
+	if n := len(seriesOf(t, tokensChart(many, nil, passOf(1, 2*maxColumns, 9), 0, "", "x"), channelName)); n != maxColumns {
+		t.Errorf("%d tokens are outside, of one in each group", n)
+	}
+	exact := &logits.Site{Name: "hidden.0", Exact: true, First: &logits.Location{Token: 2, Position: 2}, RMS: 0.5, RMSAllowed: 2, Max: 1, MaxAllowed: 6, Errors: []logits.TokenError{{}, {}, {RMS: 0.5, Largest: 1}}, Allowed: s.Allowed[:3]}
+	c = tokensChart(exact, nil, passOf(1, 3, 3), 0, "", "x")
+	if bad := seriesOf(t, c, outsideName); at(bad) != "2:0.5" || len(seriesOf(t, c, envelopeName)) != 0 || !strings.HasSuffix(bad[0].Text, ": 0.5, has to be equal, bit for bit") || !strings.HasSuffix(c.Caption, " on: 1 token.") {
+		t.Errorf("%s, %s", at(bad), c.Caption)
+	}
+	near := &logits.Site{Name: "logits", OK: true, RMS: 0.5, RMSAllowed: 2, Max: 3, MaxAllowed: 6, Worst: logits.Location{Share: 0.5}}
+	if c = sitesChart(&logits.Result{Sites: []*logits.Site{near}}, []string{"recurrent"}, "x"); !strings.HasSuffix(c.Caption, "Nearest of all: logits, 50% of the limit of its largest channel.") {
+		t.Error(c.Caption)
+	}
+	near.OK, near.Max, near.Worst.Share = false, 9, 1.5
+	c = sitesChart(&logits.Result{Sites: []*logits.Site{exact, near}}, []string{"recurrent"}, "x")
+	if at(seriesOf(t, c, outsideName)) != "-1:0.5" || at(seriesOf(t, c, channelName)) != "2:0.5" || at(seriesOf(t, c, envelopeName)) != "2:2" {
+		t.Errorf("%+v", c.Series)
 	}
 }
 
@@ -210,6 +265,10 @@ func TestNoLimit(t *testing.T) {
 	}
 	if got := strings.Join(cells[4:], " | "); got != "not finite | not finite | not finite | not finite | not finite" {
 		t.Error(got)
+	}
+	many := &logits.Site{Name: "logits", Errors: slices.Repeat([]logits.TokenError{{RMS: 1.5, Max: 1}, {RMS: 1, Max: 9}}, maxColumns), Allowed: slices.Repeat([][2]float64{{2, 6}}, 2*maxColumns)}
+	if n := len(seriesOf(t, tokensChart(many, nil, passOf(1, 2*maxColumns, 9), 0, "", "x"), channelName)); n != maxColumns {
+		t.Errorf("%d tokens are outside, of one in each group", n)
 	}
 	exact := &logits.Site{Name: "hidden.0", Exact: true, RMS: 0.5, Max: 0.25, Worst: logits.Location{Share: 0.1}}
 	for want, ok := range map[string]bool{"bit for bit 0 | ": true, "not bit for bit +Inf | 0.5 0.5 | 0 0 | 0.25 0.25 | 0 0": false} {

@@ -73,6 +73,7 @@ const (
 	Squares
 	Rings
 	Crosses
+	Diamonds
 	LinedDots // dots that a line connects
 	Line
 	Area     // below a line

@@ -221,6 +221,9 @@ func (f *frame) point(s *Series, p *Point) {
 	case Crosses:
 		shape = fmt.Sprintf(`d="M%s %sl8 8m0 -8l-8 8"`, number(x-4), number(y-4))
 		class += " cross"
+	case Diamonds: // hollow, as rings are
+		shape = fmt.Sprintf(`d="M%s %sl6 6l-6 6l-6 -6z"`, number(x), number(y-6))
+		class += " ring"
 	case Rings:
 		element, shape = "circle", fmt.Sprintf(`cx="%s" cy="%s" r="4.5"`, number(x), number(y))
 		class += " ring"
