@@ -43,7 +43,7 @@ func readTokens(value string, m *runtime.Model) (*golden.Tokens, error) {
 	case isList:
 		for i, id := range ids {
 			if int64(id) >= m.Config.VocabSize {
-				return nil, usagef("--tokens: token %d is %d, outside the vocabulary of %d", i, id, m.Config.VocabSize)
+				return nil, usagef("--tokens: %d is outside the vocabulary of %d (token %d, counted from 0)", id, m.Config.VocabSize, i)
 			}
 		}
 		return golden.Row(ids)
@@ -82,7 +82,7 @@ func checkTokens(path string, t *golden.Tokens, m *runtime.Model) error {
 	if t.Batch > 1 {
 		place += fmt.Sprintf(" of row %d", i/t.Length)
 	}
-	return usagef("--tokens %s: %s is %d, outside the vocabulary of %d", path, place, t.IDs[i], m.Config.VocabSize).
+	return usagef("--tokens %s: %d is outside the vocabulary of %d (%s, counted from 0)", path, t.IDs[i], m.Config.VocabSize, place).
 		advise("give tokens of this model; a fixture of another model has that model's")
 }
 
