@@ -37,7 +37,7 @@ func checkInputs(c *cli.Context) error {
 		path = localPath(path)
 		if _, isAddress := storage.Scheme(path); !isAddress {
 			if _, err := os.Stat(path); err != nil {
-				return &inputError{path: path, err: err, args: c.Args().Slice()}
+				return &inputError{path: path, err: err, args: c.Args().Slice(), swapped: c.Command.Name == "convert" && c.NArg() == 2 && isCheckpoint(c.Args().Get(1))}
 			}
 		}
 	}
@@ -196,6 +196,20 @@ type inputError struct {
 	err    error
 	writes bool     // path is a file to write, or the directory for it
 	args   []string // of the command line; none of them is what path could be meant for
+
+	swapped bool // path is to be converted, to where a checkpoint is
+}
+
+// isCheckpoint reports whether there is a local checkpoint.
+func isCheckpoint(path string) bool {
+	if _, isAddress := storage.Scheme(path); isAddress {
+		return false
+	}
+	checkpoint, err := formats.Open(path, formats.Options{})
+	if err == nil {
+		checkpoint.Close()
+	}
+	return err == nil
 }
 
 func (e *inputError) Error() string {
@@ -228,6 +242,9 @@ func (e *inputError) hint() string {
 	}
 	if near := nearest.Path(e.path, isFile); near != "" && !slices.Contains(e.args, near) {
 		return "did you mean " + text.Printable(near) + "?"
+	}
+	if e.swapped {
+		return "the destination, " + text.Printable(e.args[1]) + ", is a checkpoint; the source comes first"
 	}
 	if e.writes {
 		return "create the directory first"
