@@ -252,8 +252,12 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 			most = s.Findings.Len()
 		}
 		lines, groups, n := v.lines(s.Findings, most)
-		out.failures(s.Name, n, lines, groups, all)
 		consequences, places := v.consequences(s.Name)
+		also := ""
+		if len(consequences) > 0 {
+			also = ", and what follows in the logits" // is counted with them
+		}
+		out.failures(s.Name, n, also, lines, groups, all)
 		out.consequences(consequences, places, all)
 	}
 	for _, l := range v.Logits {
@@ -269,7 +273,7 @@ func WriteText(w io.Writer, v *Verdict, all string) error {
 		if LogitsOfSide(v) {
 			check.Of = OfSide(v, l)
 		}
-		out.failures(check.Title(), n, faults, len(faults), all)
+		out.failures(check.Title(), n, "", faults, len(faults), all)
 	}
 	for _, c := range v.Checks() {
 		for _, note := range c.Notes {
@@ -364,12 +368,13 @@ func OfSide(v *Verdict, l *logits.Result) string {
 // maxLines is how many lines a check has for what is wrong.
 const maxLines = 20
 
-// failures writes what is wrong. n failures are shown in the lines, which are printable and the first of so many groups.
-func (t *textWriter) failures(check string, n int, lines []string, groups int, all string) {
+// failures writes what is wrong. n failures are shown in the lines, which are printable and the first of so many groups. The heading says that
+// there are more lines than theirs.
+func (t *textWriter) failures(check string, n int, also string, lines []string, groups int, all string) {
 	if n == 0 {
 		return
 	}
-	t.printf("\n%s: %s\n", check, text.Count(n, "failure"))
+	t.printf("\n%s: %s%s\n", check, text.Count(n, "failure"), also)
 	shown := lines
 	if all != "" && len(lines) > maxLines {
 		shown = lines[:maxLines]

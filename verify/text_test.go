@@ -179,7 +179,7 @@ func TestFaultLine(t *testing.T) {
 	if err := WriteText(&b, v, ""); err != nil {
 		t.Fatal(err)
 	}
-	const want = "\nweights: 1 failure\n  m.6.c (b.6.b + b.6.c): 1 of 2 elements differs; [0] is 2, not 1\n  in the logits: block 6; because of the weights of m.6.c\n" +
+	const want = "\nweights: 1 failure, and what follows in the logits\n  m.6.c (b.6.b + b.6.c): 1 of 2 elements differs; [0] is 2, not 1\n  in the logits: block 6; because of the weights of m.6.c\n" +
 		"\nlogits: 1 failure\n  block 7; look at b.7.a\n\nnot the model that was recorded\n"
 	if text := b.String(); !strings.HasSuffix(text, want) {
 		t.Errorf("%s", text)
