@@ -34,7 +34,7 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 		values = append(values, float64(s.RMS), float64(s.RMSAllowed))
 	}
 	c := &chart.Chart{ID: id, Title: "Divergence over the layers", Y: chart.Logarithmic("relative error (rms)", values),
-		X: chart.Axis{Label: "block", Min: -0.7, Max: siteX("logits", count) + 1, Ticks: layerTicks(count)}}
+		X: chart.Axis{Label: "block, then the final norm and the logits", Min: -0.7, Max: siteX("logits", count) + 1, Ticks: layerTicks(count)}}
 	limit := chart.Series{Name: envelopeName, Class: chart.Envelope, Shape: chart.Area}
 	line := chart.Series{Name: "the fixture against float64, run from the tokens on", Class: chart.Main, Shape: chart.LinedDots}
 	alone := chart.Series{Name: "each half of a block by itself, given the fixture's own input (its limit is its own)", Class: chart.Other, Shape: chart.Squares}
