@@ -245,6 +245,21 @@ func TestFaultsOutsideTheModel(t *testing.T) {
 	}
 }
 
+// A fault of several blocks says in which of them and in which pass it is first wrong, and worst.
+func TestFoldedFault(t *testing.T) {
+	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
+	v := &verify.Verdict{Source: &subject, Logits: []*logits.Result{{Checkpoint: "a.pt"}}, Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}}}
+	for i := range 4 {
+		v.Logits[0].Faults = append(v.Logits[0].Faults, &logits.Fault{Block: i, Kind: logits.RecurrentFault, Half: logits.MLPHalf, Site: fmt.Sprint("hidden.", i+1), First: logits.Location{Token: 9 - i, Position: 4}, Worst: logits.Location{Row: 1}, WorstPass: "packed"})
+	}
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })
+	for _, want := range []string{"<dd>block 3, token 6 of row 0 (position 4)</dd>", "<dd>block 0, packed token 0 of row 1, channel 0", "<code>hidden.4</code> and in an output of each other place"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+}
+
 // TestFindingsOfLayers: what is wrong in the same way in several layers is described once, with the first of its faults, which are one if they are alike.
 func TestFindingsOfLayers(t *testing.T) {
 	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
