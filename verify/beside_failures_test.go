@@ -18,6 +18,9 @@ import (
 
 // What runtimes do with a conversion in which fields of config.json are wrong is what they do with the right one, whatever the source is.
 func TestRuntimesBesideWrongFields(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many directories")
+	}
 	c := cases.Open(t, "tiny-griffin")
 	const apart = "but for what fails, "
 	original, match := filepath.Join(c.Dir, "original"), convert.Transformers5

@@ -13,6 +13,9 @@ import (
 
 // A directory is the same model as itself, and as the copy that griffin converts it to, whatever its config.json says, unless transformers does not load it.
 func TestSameAsItself(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many models")
+	}
 	unloadable := map[string]bool{} // by both versions of transformers, or not from the files that griffin reads
 	for _, what := range []string{"a dtype that torch does not have", "a function that transformers does not have", "no model type", "padding token outside the vocabulary",
 		"weights in another file", "a configuration for each version", "fields under other names", "a configuration within it", "a field with the name of a method"} {

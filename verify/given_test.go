@@ -30,6 +30,9 @@ func convertTiny(t *testing.T, name string, o convert.Options) (source, converte
 
 // Settings that were given, and that are not those of a right conversion, are all that is wrong: neither its files nor its weights are blamed.
 func TestGivenAgainstConversion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many conversions")
+	}
 	right, recording := settingsOf(8, 30, true), cases.Open(t, "tiny-griffin").Recording("jax")
 	for _, made := range []struct {
 		name       string

@@ -57,6 +57,9 @@ func tryConvert(t *testing.T, source, converted string, o convert.Options) bool 
 
 // What a conversion has proven is no other model to a verification, whatever its head, and whatever the source was converted from.
 func TestProvenHeadsVerify(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many models")
+	}
 	names, dirs := headed(t)
 	proven := 0
 	for i, root := range dirs {

@@ -78,6 +78,9 @@ func TestUnproven(t *testing.T) {
 // A recording of a directory with another config.json disproves no pair that agrees in its own. Where the conversion, or a setting that was given, may be
 // as wrong as the source, it does.
 func TestRecordedUnderAnotherConfig(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many recordings")
+	}
 	c := cases.Open(t, "tiny-griffin")
 	c.Settings = model.Settings{} // as config.json has them
 	hf := filepath.Join(c.Dir, "hf")

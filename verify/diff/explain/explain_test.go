@@ -217,6 +217,9 @@ var suiteTypes = []tensor.DType{tensor.BF16, tensor.F16, tensor.F32, tensor.F64,
 var suiteShapes = [][]int64{{40, 56}, {48, 48}, {300}, {6, 20, 28}, {12, 12, 12}, {4, 6, 8, 10}}
 
 func TestExplain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many changes")
+	}
 	rng := rand.New(rand.NewPCG(*suiteSeed, 5))
 	for range *suiteRounds {
 		for _, d := range suiteTypes {
