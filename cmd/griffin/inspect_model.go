@@ -39,11 +39,21 @@ type modelSummary struct {
 	EmbeddingScale   *bool    `json:"embedding_scale,omitempty"`
 	BeyondOriginal   []string `json:"beyond_original,omitempty"` // what the original implementation does not compute, a phrase for each field
 	ConfigError      string   `json:"config_error,omitempty"`    // why config.json cannot be used
+	Misfits          string   `json:"misfits,omitempty"`         // how many tensors the model lacks, or cannot have as they are, in words
 	Notes            []string `json:"notes,omitempty"`           // how tensors and config.json are read, where that is not obvious
 
-	window      string // what there is to say of the attention window: that it was written to match a runtime, is assumed, or is not the recorded one; "" for nothing
-	misfits     string // how many tensors the model lacks, or cannot have as they are, in words; "" for none
-	lacksConfig bool   // the layout has a config.json, and there is none
+	Problems []tensorProblem `json:"problems,omitempty"` // those tensors
+
+	window      string   // what there is to say of the attention window: that it was written to match a runtime, is assumed, or is not the recorded one; "" for nothing
+	folded      []string // Problems, those of several layers as one line
+	lacksConfig bool     // the layout has a config.json, and there is none
+}
+
+// tensorProblem is what is wrong with a tensor of a model.
+type tensorProblem struct {
+	Kind   string `json:"kind"` // "missing", "unexpected", "misshapen" or "mistyped"
+	Tensor string `json:"tensor"`
+	Detail string `json:"detail,omitempty"`
 }
 
 // summarise describes a model, or that of a quantised copy.
@@ -87,7 +97,7 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 		}
 	}
 	if problems, ok := m.Problems().(*model.MismatchError); ok {
-		s.misfits = misfits(problems)
+		s.addProblems(problems)
 		if stated != nil && configErr == nil {
 			scale := true // transformers always scales
 			s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale = &stated.AttentionWindowSize, &stated.LogitsSoftCap, &scale
@@ -127,6 +137,16 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s
+}
+
+// addProblems says which tensors the model lacks, or cannot have as they are.
+func (s *modelSummary) addProblems(e *model.MismatchError) {
+	s.Misfits, s.folded = misfits(e), foldedProblems(e)
+	for _, l := range e.Lists() {
+		for _, p := range l.List {
+			s.Problems = append(s.Problems, tensorProblem{l.What, p.Tensor, p.Detail})
+		}
+	}
 }
 
 // misfits says how many tensors a model lacks, or cannot have as they are.
@@ -183,8 +203,16 @@ func (s *modelSummary) lines() []string {
 		fmt.Sprintf("%s, %s", inLayout(s.Name, s.Layout), text.Count(s.Parameters, "parameter")),
 		fmt.Sprintf("%s %s, %s", text.Count(int64(len(s.BlockTypes)), "block"), blockLetters(s.BlockTypes), s.sizes()),
 	}
-	if s.misfits != "" {
-		lines = append(lines, s.misfits)
+	if s.Misfits != "" {
+		const most = 8
+		shown := s.folded[:min(len(s.folded), most)]
+		lines = append(lines, s.Misfits)
+		for _, problem := range shown {
+			lines = append(lines, strings.Split(problem, "\n")...)
+		}
+		if more := len(s.folded) - len(shown); more > 0 {
+			lines = append(lines, fmt.Sprintf("… %d more (--json)", more))
+		}
 	}
 	if s.AttentionWindow != nil {
 		settings := fmt.Sprintf("logits soft cap %g, embedding scale %t", *s.LogitsSoftCap, *s.EmbeddingScale)

@@ -92,9 +92,14 @@ func failureOf(err error) failure {
 // mostLines is the number of lines of an error that are printed as text.
 const mostLines = 20
 
-// foldedMismatch returns what is wrong with the tensors of a model, those of several layers with the same problem as one line.
+// foldedMismatch returns the error with those tensors of several layers that have the same problem as one line.
 func foldedMismatch(e *model.MismatchError) string {
 	first, _, _ := strings.Cut(e.Error(), "\n")
+	return strings.Join(append([]string{first}, foldedProblems(e)...), "\n  ")
+}
+
+// foldedProblems returns what is wrong with the tensors of a model, a line each, those of several layers with the same problem as one.
+func foldedProblems(e *model.MismatchError) (lines []string) {
 	items := &diff.Items{}
 	var names, details []string
 	var kinds []diff.Status
@@ -120,18 +125,18 @@ func foldedMismatch(e *model.MismatchError) string {
 		}
 		return kinds[i], details[i], true
 	}
-	message := first
 	for _, g := range items.Groups() {
 		where := items.Where(&g)
 		for i := range where {
 			where[i] = text.Printable(tensor.Clip(where[i]))
 		}
-		message += fmt.Sprintf("\n  %-10s  %s", g.Status, strings.Join(where, "\n"+strings.Repeat(" ", 14)))
+		line := fmt.Sprintf("%-10s  %s", g.Status, strings.Join(where, "\n"+strings.Repeat(" ", 14)))
 		if g.Change != "" {
-			message += ": " + g.Change
+			line += ": " + g.Change
 		}
+		lines = append(lines, line)
 	}
-	return message
+	return lines
 }
 
 // show prints the failure as text or as JSON.

@@ -348,11 +348,12 @@ func diffSteps(c *cli.Context) error {
 	if err := checkStepsFlags(c, "report", "step-b"); err != nil {
 		return err
 	}
+	if c.NArg() != 1 {
+		return wrongPaths(c, "--all-steps and --against-step compare the steps of one training run with each other").
+			advise("griffin diff RUN --against-step N compares every step with one of them; griffin diff A RUN --step-b N compares another checkpoint with one step")
+	}
 	if !c.IsSet("against-step") {
 		return usagef("--all-steps needs --against-step").advise("add --against-step N, the step that all others are compared with")
-	}
-	if c.NArg() != 1 {
-		return wrongPaths(c, "--against-step takes one training run")
 	}
 	n, err := stepOption(c, "against-step")
 	if err != nil {

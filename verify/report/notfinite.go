@@ -2,8 +2,10 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/stats"
@@ -18,8 +20,16 @@ type NotFinite struct {
 // FindNotFinite looks for NaN and infinities in n tensors, of which name and values return the name and the statistics. blockTypes are the kinds of the model's blocks, nil if they are
 // not known.
 func FindNotFinite(n int, name func(i int) string, values func(i int) *stats.Stats, blockTypes []string) (all []NotFinite) {
-	items := diff.Items{Len: n, BlockTypes: blockTypes, Name: name, What: func(i int) (diff.Status, string, bool) {
-		s := values(i)
+	order := make([]int, n) // natural, which not every file has
+	for i := range order {
+		order[i] = i
+	}
+	if !slices.ContainsFunc(order, func(i int) bool { return !values(i).Finite() }) {
+		return nil
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return tensor.CompareNames(name(a), name(b)) })
+	items := diff.Items{Len: n, BlockTypes: blockTypes, Name: func(i int) string { return name(order[i]) }, What: func(i int) (diff.Status, string, bool) {
+		s := values(order[i])
 		if s.Finite() {
 			return "", "", false
 		}
@@ -28,7 +38,7 @@ func FindNotFinite(n int, name func(i int) string, values func(i int) *stats.Sta
 	groups := items.Groups()
 	for i := range groups {
 		g := &groups[i]
-		all = append(all, NotFinite{strings.Join(items.Where(g), " ") + ": " + g.Change, g.Tensors[0]})
+		all = append(all, NotFinite{strings.Join(items.Where(g), " ") + ": " + g.Change, order[g.Tensors[0]]})
 	}
 	return all
 }

@@ -40,6 +40,11 @@ func TestNotFinite(t *testing.T) {
 	if !slices.Equal(found, want) {
 		t.Errorf("%+v, want %+v", found, want)
 	}
+	names, values = []string{"l.10.a", "l.2.a", "l.1.a", "l.20.a"}, []*stats.Stats{values[1], values[6], values[4], values[7]} // as safetensors sorts names
+	want = []NotFinite{{"l.2.a: 1 NaN and 1 infinity among 3 values", 1}, {"l.10.a: every value is NaN", 0}, {"l.20.a: 1 infinity among 1 value", 3}}
+	if found := FindNotFinite(len(names), func(i int) string { return names[i] }, func(i int) *stats.Stats { return values[i] }, nil); !slices.Equal(found, want) {
+		t.Errorf("%+v, want %+v", found, want)
+	}
 }
 
 func TestStats(t *testing.T) {
