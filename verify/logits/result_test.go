@@ -613,6 +613,7 @@ func TestSettings(t *testing.T) {
 		{Setting{WindowSetting, "6", "at least 24", true}, "an attention window of 6, as given; the recording was made with at least 24"},
 		{Setting{SoftCapSetting, "20", "30", false}, "a soft cap of 20 on the logits; the recording was made with 30"},
 		{Setting{SoftCapSetting, "0", "30", true}, "no soft cap on the logits, as given; the recording was made with one of 30"},
+		{Setting{SoftCapSetting, "1.048576e+06", "30", false}, "a soft cap of 1048576 on the logits; the recording was made with 30"},
 		{Setting{SoftCapSetting, "30", "0", false}, "a soft cap of 30 on the logits; the recording was made without one"},
 		{Setting{ScaleSetting, "false", "true", true}, "embeddings without the factor root of the width, as given; the recording was made with the factor"},
 		{Setting{ScaleSetting, "true", "false", false}, "embeddings with the factor root of the width; the recording was made without the factor"},

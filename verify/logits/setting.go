@@ -3,6 +3,7 @@ package logits
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/griffin-ckpt/griffin/reference"
 )
@@ -35,6 +36,9 @@ func (s *Setting) String() string {
 	case WindowSetting:
 		value = "an attention window of " + value
 	case SoftCapSetting:
+		if x, err := strconv.ParseFloat(value, 64); err == nil {
+			value = strconv.FormatFloat(x, 'f', -1, 64) // as config.json has one that stands for none
+		}
 		if value = fmt.Sprintf("a soft cap of %s on the logits", value); s.Value == "0" {
 			value = "no soft cap on the logits"
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -50,7 +51,7 @@ func (s *Settings) String() string {
 	}
 	usual := new(model.Config).KnownNumerics()
 	add(s.AttentionWindow != 0, "attention window", s.AttentionWindow)
-	add(true, "logits soft cap", s.LogitsSoftCap)
+	add(true, "logits soft cap", hfconfig.Decimal(s.LogitsSoftCap))
 	add(true, "embedding scale", s.EmbeddingScale)
 	add(!model.SameActivation(s.Activation, usual.Activation), "hidden_activation", s.Activation)
 	add(s.NormEpsilon != usual.NormEpsilon, "rms_norm_eps", s.NormEpsilon)
@@ -72,7 +73,7 @@ func (s *Settings) Apart(other *Settings) []string {
 	attend := s.RopeTheta != 0 && other.RopeTheta != 0
 	windows := s.AttentionWindow != 0 && other.AttentionWindow != 0 && s.WindowFull != other.WindowFull
 	add(windows && s.AttentionWindow != other.AttentionWindow, "attention window", s.AttentionWindow, other.AttentionWindow)
-	add(s.LogitsSoftCap != other.LogitsSoftCap, "logits soft cap", s.LogitsSoftCap, other.LogitsSoftCap)
+	add(s.LogitsSoftCap != other.LogitsSoftCap, "logits soft cap", hfconfig.Decimal(s.LogitsSoftCap), hfconfig.Decimal(other.LogitsSoftCap))
 	add(s.EmbeddingScale != other.EmbeddingScale, "embedding scale", s.EmbeddingScale, other.EmbeddingScale)
 	add(!model.SameActivation(s.Activation, other.Activation), "hidden_activation", s.Activation, other.Activation)
 	add(s.NormEpsilon != other.NormEpsilon, "rms_norm_eps", s.NormEpsilon, other.NormEpsilon)

@@ -33,6 +33,8 @@ func TestSettingsApart(t *testing.T) {
 		{"the same", usual, "attention window 16, logits soft cap 30, embedding scale true", nil},
 		{"cap and scale", runSettings(reference.Original, model.Attention, func(c *model.Config) { c.LogitsSoftCap, c.EmbeddingScale = 5, false }),
 			"attention window 16, logits soft cap 5, embedding scale false", []string{"logits soft cap 30 and 5", "embedding scale true and false"}},
+		{"a cap that stands for none", runSettings(reference.Transformers5, model.Attention, func(c *model.Config) { c.LogitsSoftCap = 1 << 20 }),
+			"attention window 16, logits soft cap 1048576, embedding scale true", []string{"logits soft cap 30 and 1048576"}},
 		{"window", runSettings(reference.Original, model.Attention, window(20)), "attention window 20, logits soft cap 30, embedding scale true", []string{"attention window 16 and 20"}},
 		{"the same tokens, counted otherwise", runSettings(reference.Transformers5, model.Attention, window(17)), "attention window 17, logits soft cap 30, embedding scale true", nil},
 		{"other tokens by the semantics alone", runSettings(reference.Transformers5, model.Attention, nil), "attention window 16, logits soft cap 30, embedding scale true", nil},
