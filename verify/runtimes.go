@@ -36,6 +36,7 @@ type RuntimeResult struct {
 	// tokens if the weights are not the same bit for bit. nil if nothing had to be run. They alone are of the
 	// conversion as it is: where checks fail, they measure that.
 	Metrics     *logits.Metrics `json:"metrics,omitempty"`
+	MetricsFrom int             `json:"metrics_from,omitempty"` // the first token of Metrics in each row; 0 for all tokens
 	SourceAs    string          `json:"source_as,omitempty"`    // name of the runtime that computed the source's logits of Metrics
 	ConvertedAs string          `json:"converted_as,omitempty"` // and of that for the converted checkpoint
 	// Rounding compares the logits of both as the original computes them, if the conversion is the source but for rounding and Metrics have what
@@ -78,11 +79,11 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	if err := addLost(c, d, source, right.RunBy(hf)); err != nil {
 		return nil, err
 	}
-	metrics, err := c.runtimeMetrics(ctx, &source, &converted, d, passes)
+	metrics, from, err := c.runtimeMetrics(ctx, &source, &converted, d, passes)
 	if err != nil {
 		return nil, err
 	}
-	r := &RuntimeResult{Runtime: hf.Name, Summary: d.Summary, Reason: d.Reason, Part: d.First != nil, Pass: d.Pass, From: d.From, Refused: d.Refused, Metrics: metrics}
+	r := &RuntimeResult{Runtime: hf.Name, Summary: d.Summary, Reason: d.Reason, Part: d.First != nil, Pass: d.Pass, From: d.From, Refused: d.Refused, Metrics: metrics, MetricsFrom: from}
 	if metrics != nil {
 		r.SourceAs, r.ConvertedAs = source.Runtime.Name, converted.Runtime.Name
 	}
@@ -156,18 +157,18 @@ func (c *computation) rightly() (*runtime.Model, error) {
 	return c.converted.Mended(r.plan, wrong, &c.source.Original)
 }
 
-// runtimeMetrics compares the logits of both sides, unless they are known to be the same or cannot be compared.
-func (c *computation) runtimeMetrics(ctx context.Context, a, b *runtime.Side, d *runtime.Divergence, passes []golden.Pass) (*logits.Metrics, error) {
+// runtimeMetrics compares the logits of both sides, from a token of each row on, unless they are known to be the same or cannot be compared.
+func (c *computation) runtimeMetrics(ctx context.Context, a, b *runtime.Side, d *runtime.Divergence, passes []golden.Pass) (m *logits.Metrics, first int, err error) {
 	same := c.run.proven() && c.run.verdict.Weights.Rounded == 0 && c.run.verdict.Weights.Inexact == 0
 	if same && d.First == nil || a.Config.VocabSize != b.Config.VocabSize || a.Config.Width != b.Config.Width || len(a.Config.BlockTypes) != len(b.Config.BlockTypes) {
-		return nil, nil
+		return nil, 0, nil
 	}
-	first := 0
 	if d.First != nil {
 		passes = slices.DeleteFunc(slices.Clone(passes), func(p golden.Pass) bool { return p.Name != d.Pass })
 		if same {
 			first = d.First.Index
 		}
 	}
-	return logits.Distance(ctx, a.Reference(), b.Reference(), passes, first)
+	m, err = logits.Distance(ctx, a.Reference(), b.Reference(), passes, first)
+	return m, first, err
 }

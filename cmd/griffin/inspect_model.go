@@ -124,12 +124,7 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 			}
 		}
 	}
-	if h := model.UncomparedHead(m); h != nil && configErr == nil && stated != nil && stated.TieWordEmbeddings {
-		head := tensor.QuoteName(h.Tensor.Name)
-		note := fmt.Sprintf("config.json ties %s to the embedding, with which it is not compared here", head)
-		if !isCopy {
-			note += "; if they differ, " + model.ComputedWith("the embedding", head)
-		}
+	if note := uncomparedHead(m, stated, isCopy); note != "" && configErr == nil {
 		s.Notes = append(s.Notes, note)
 	}
 	if complete && configured.Overruled != "" {
@@ -137,6 +132,26 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s
+}
+
+// uncomparedHead says that an output head that is taken for the embedding is not compared with it; "" if there is none. stated is nil without a config.json.
+func uncomparedHead(m *model.Model, stated *hfconfig.Config, isCopy bool) string {
+	h := model.UncomparedHead(m)
+	if h == nil {
+		return ""
+	}
+	head := tensor.QuoteName(h.Tensor.Name)
+	switch {
+	case stated == nil && m.Layout != model.HuggingFace:
+		return fmt.Sprintf("%s is not compared with the embedding here, nor counted as parameters of its own", head)
+	case stated == nil || !stated.TieWordEmbeddings:
+		return ""
+	}
+	note := fmt.Sprintf("config.json ties %s to the embedding, with which it is not compared here", head)
+	if !isCopy {
+		note += "; if they differ, " + model.ComputedWith("the embedding", head)
+	}
+	return note
 }
 
 // addProblems says which tensors the model lacks, or cannot have as they are.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/griffin-ckpt/griffin/convert/manifest"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/reference"
@@ -201,6 +203,31 @@ func TestModelCounts(t *testing.T) {
 	m.Config.SeparateHead = true
 	if n := m.Parameters(); n != want+128*32 {
 		t.Errorf("%d parameters with a head of its own, want %d", n, want+128*32)
+	}
+	divided := &manifest.Record{Head: manifest.Head{HuggingFace: &manifest.HuggingFace{EmbeddingDividedBy: 5.65625}}}
+	for _, tt := range []struct {
+		name     string
+		tied     bool
+		relation HeadRelation
+		record   *manifest.Record
+		own      bool
+	}{
+		{"tied", true, UnknownHead, nil, false},
+		{"untied, not compared", false, UnknownHead, nil, true},
+		{"untied, the embedding recorded as divided", false, UnknownHead, divided, false},
+		{"untied, a matrix of its own", false, SeparateHead, nil, true},
+		{"untied, the embedding", false, CopiedHead, nil, false},
+		{"untied, the embedding divided", false, UnscaledHead, nil, false},
+	} {
+		hf, err := Recognize(checkpoint(t, append(modelTensors(&tinyConfig, HuggingFace, ""), named("lm_head.weight", 128, 32))...), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		hf.files, hf.HeadRelation = filesWith(tt.record, nil), tt.relation
+		hf.files.config = &hfconfig.Config{TieWordEmbeddings: tt.tied}
+		if n := hf.Parameters(); n != want && !tt.own || n != want+128*32 && tt.own {
+			t.Errorf("%s: %d parameters", tt.name, n)
+		}
 	}
 	for changed, split := range map[bool]bool{false: false, true: true} {
 		if m.headChanged = changed; m.HeadSplit() != split {

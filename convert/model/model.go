@@ -130,18 +130,30 @@ func (m *Model) Embedding() *tensor.Tensor {
 func (m *Model) HeadSplit() bool { return m.headChanged && m.Config.SeparateHead }
 
 // Parameters returns the number of elements of the model's tensors. Output heads count only if they
-// are no copies of the embedding.
+// are no copies of the embedding, divided or not.
 func (m *Model) Parameters() int64 {
 	var n int64
 	for _, t := range m.Tensors {
 		n += t.Elements()
 	}
-	if !m.Config.SeparateHead {
+	if !m.unties() {
 		for _, h := range m.Heads {
 			n -= h.Tensor.Elements()
 		}
 	}
 	return n
+}
+
+// unties reports whether the output head is not the embedding. Where they were not compared, it is what config.json and conversion.json say.
+func (m *Model) unties() bool {
+	if m.Config.SeparateHead || m.HeadRelation != UnknownHead {
+		return m.Config.SeparateHead || m.HeadRelation == SeparateHead
+	}
+	if m.Layout != HuggingFace || m.files.config == nil || m.files.config.TieWordEmbeddings {
+		return false
+	}
+	record, _, err := m.Manifest()
+	return err != nil || record == nil || record.HuggingFace == nil || record.HuggingFace.EmbeddingDividedBy == 0
 }
 
 // TensorName returns the full name of the tensor that holds what package reference calls a parameter

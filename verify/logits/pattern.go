@@ -47,7 +47,7 @@ func (l *localiser) pattern(name string, fed bool) string {
 	case window > 0 && first >= window && first <= window+1 && !slices.ContainsFunc(right, fromFirst):
 		return fmt.Sprintf("differences begin at the attention window, at position %d (the window is %d)", first, window)
 	}
-	return fmt.Sprintf("positions before %d are inside", first)
+	return fmt.Sprintf("positions before %d are inside in every document", first)
 }
 
 // only reports whether all wrong positions are of a kind, and that is no coincidence: as many positions, chosen at random, would be of it with

@@ -37,7 +37,7 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 		X: chart.Axis{Label: "block, then the final norm and the logits", Min: -0.7, Max: siteX("logits", count) + 1, Ticks: layerTicks(count)}}
 	limit := chart.Series{Name: envelopeName, Class: chart.Envelope, Shape: chart.Area}
 	line := chart.Series{Name: "the fixture against float64, run from the tokens on", Class: chart.Main, Shape: chart.LinedDots}
-	alone := chart.Series{Name: "each half of a block by itself, given the fixture's own input (its limit is its own)", Class: chart.Other, Shape: chart.Squares}
+	alone := chart.Series{Name: "a part of the model by itself, given the fixture's own input (its limit is its own)", Class: chart.Other, Shape: chart.Squares}
 	bad := newOutside(chart.Rings) // in which the point can be seen
 	worst := chain[0]
 	for i, s := range append(chain, fed...) {

@@ -69,7 +69,7 @@ func TestSitesChart(t *testing.T) {
 	blocks := []string{"recurrent", "attention"}
 	c := sitesChart(&logits.Result{Sites: sites, Faults: []*logits.Fault{{Block: -1}, {Block: 0}, {Block: 1}, {Block: 2}}}, blocks, "x")
 	for name, want := range map[string]string{
-		"the fixture against": "-0.5:1.5 0:0.5 2:0.3 3:0.4", "each half of a block": "1:0.25", envelopeName: "-0.5:2 0:2 2:2 3:2", outsideName: "", "a block at fault": "0:0 1:0", "a block with attention": "0.5:0",
+		"the fixture against": "-0.5:1.5 0:0.5 2:0.3 3:0.4", "a part of the model": "1:0.25", envelopeName: "-0.5:2 0:2 2:2 3:2", outsideName: "", "a block at fault": "0:0 1:0", "a block with attention": "0.5:0",
 	} {
 		if got := at(seriesOf(t, c, name)); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)

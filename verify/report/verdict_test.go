@@ -98,6 +98,7 @@ func TestRuntimesOfThePage(t *testing.T) {
 		want, not []string
 	}{
 		{"right", true, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, "At the tokens compared, ", ofConverted}, []string{fails, mended}},
+		{"from a token on", true, "", verify.RuntimeResult{Metrics: &finite, MetricsFrom: 8}, "huggingface", []string{"At the tokens from token 8 of each row on, the converted"}, nil},
 		{"run alike", true, "", verify.RuntimeResult{Metrics: &finite, SourceAs: "original", ConvertedAs: "original"}, "huggingface", []string{"At the tokens compared, both run as original, the converted"}, []string{"what rounding changes"}},
 		{"rounded, and run by others", true, "", verify.RuntimeResult{Metrics: &finite, Rounding: &logits.Metrics{Largest: 0.125}, SourceAs: "original", ConvertedAs: "mlx"}, "huggingface",
 			[]string{"At the tokens compared, the conversion run as mlx and the source as original, the converted", "Both run as original, the converted checkpoint's logits are at most 0.125 from"}, nil},

@@ -35,6 +35,7 @@ type Model struct {
 	// OnRead, if not nil, is called with the bytes of weights that a run reads, from several goroutines.
 	OnRead func(bytes int64)
 
+	unscaled  bool       // the directory has a divided embedding: what it is multiplied by leaves that of a model that does not scale it
 	divided   bool       // as Directory has it
 	directory *Directory // of a mended model, in place of what the files state
 }
@@ -73,7 +74,7 @@ func New(found *model.Model, s model.Settings) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: configured.Config, Preset: configured.Preset, Overruled: configured.Overruled, WindowDoubt: configured.WindowDoubt(), divided: losesInDivision(configured)}
+	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: configured.Config, Preset: configured.Preset, Overruled: configured.Overruled, WindowDoubt: configured.WindowDoubt(), unscaled: configured.Config.EmbeddingScale && !configured.Original.EmbeddingScale, divided: losesInDivision(configured)}
 	if configured.Form != nil {
 		m.Inexact = configured.Form.Inexact
 	}

@@ -23,9 +23,11 @@ type Settings struct {
 	WindowFull int `json:"-"`
 }
 
-// SettingsUnder returns the settings with which a runtime with the given semantics runs the model.
+// SettingsUnder returns the settings with which a runtime with the given semantics runs the model. A divided embedding that it multiplies is not scaled.
 func (m *Model) SettingsUnder(semantics reference.Semantics) Settings {
-	return settingsOf(m.ConfigUnder(semantics), semantics)
+	s := settingsOf(m.ConfigUnder(semantics), semantics)
+	s.EmbeddingScale = s.EmbeddingScale && !m.unscaled
+	return s
 }
 
 func settingsOf(c *model.Config, semantics reference.Semantics) Settings {
