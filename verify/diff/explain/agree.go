@@ -10,7 +10,14 @@ import (
 type determined struct {
 	interval               // of the constants with which every element that fits is what it is
 	chosen   constant      // of them; if it lies outside, it was checked by itself, and the interval is its value
+	ends     []constant    // those at an end of the interval that were checked by themselves, and hold
 	format   *numberFormat // to which the results were rounded
+}
+
+// allows reports whether a constant holds for the tensor. Of one at an end of the interval, with which results lie in the middle between two
+// numbers, only a check can tell.
+func (d *determined) allows(x float64) bool {
+	return d.surelyHas(x) || d.chosen.factor() == x || slices.ContainsFunc(d.ends, func(c constant) bool { return c.factor() == x })
 }
 
 // Agree gives the steps of all explanations that scaled by one constant, or added one, the same constant, in the same words: each tensor alone
@@ -26,51 +33,73 @@ func Agree(all []*Explanation) {
 				}
 			}
 		}
-		slices.SortStableFunc(steps, func(x, y *Explanation) int { return cmp.Compare(x.constants.high, y.constants.high) })
-		for len(steps) > 0 {
-			n := 1 // steps that allow the largest constant of the first, which is the fewest groups that there can be
-			for n < len(steps) && steps[n].constants.low <= steps[0].constants.high {
+		slices.SortStableFunc(steps, func(x, y *Explanation) int { return cmp.Compare(x.constants.low, y.constants.low) })
+		least := make([]float64, len(steps)) // the smallest of the largest constants that a step and those after it allow
+		for i, high := len(steps)-1, math.Inf(1); i >= 0; i-- {
+			high = min(high, steps[i].constants.high)
+			least[i] = high
+		}
+		for first := 0; first < len(steps); {
+			n := first + 1 // all steps that allow that constant, which is the fewest groups that there can be
+			for n < len(steps) && steps[n].constants.low <= least[first] {
 				n++
 			}
-			unify(steps[:n])
-			steps = steps[n:]
+			unify(steps[first:n])
+			first = n
 		}
 	}
 }
 
-// unify gives steps whose intervals overlap the constant with the shortest text that all of them allow, if there is one.
+// unify gives steps whose intervals overlap the constant with the shortest text that all of them allow. If there is none, those that allow the
+// one that most of them do are given it, and then the same is done with the others, a few times: tensors of a hostile checkpoint may all disagree.
 func unify(steps []*Explanation) {
-	all := interval{math.Inf(-1), math.Inf(1)}
-	var points []constant // the only ones that some allow
-	var chosen []constant
-	for _, e := range steps {
-		d := e.constants
-		if d.low == d.high {
-			points = append(points, d.chosen)
-		} else {
-			all = interval{max(all.low, d.low), min(all.high, d.high)}
+	const rounds = 8
+	for range rounds {
+		isOther := func(e *Explanation) bool { return e.constants.chosen != steps[0].constants.chosen }
+		if !slices.ContainsFunc(steps, isOther) {
+			return
 		}
-		chosen = append(chosen, d.chosen)
-	}
-	first := steps[0].constants
-	if !slices.ContainsFunc(chosen, func(c constant) bool { return c != first.chosen }) {
-		return
-	}
-	candidates := points
-	if points == nil {
-		candidates = append(chosen, first.chosen.kind.constantsIn(all, first.format, nil)...)
-	}
-	slices.SortStableFunc(candidates, func(x, y constant) int { return cmp.Compare(len(x.text), len(y.text)) })
-	holds := func(c constant) bool {
-		isOther := func(p constant) bool { return p.factor() != c.factor() }
-		return all.surelyHas(c.factor()) && !slices.ContainsFunc(points, isOther)
-	}
-	if i := slices.IndexFunc(candidates, holds); i >= 0 {
-		e := candidates[i].explanation()
-		for _, step := range steps {
+		var best []*Explanation // that allow the constant given
+		var given constant
+		for _, c := range candidates(steps) {
+			disallows := func(step *Explanation) bool { return !step.constants.allows(c.factor()) }
+			if allowing := slices.DeleteFunc(slices.Clone(steps), disallows); len(allowing) > len(best) {
+				best, given = allowing, c
+			}
+			if len(best) == len(steps) {
+				break
+			}
+		}
+		e := given.explanation()
+		for _, step := range best {
 			step.Detail, step.Factor = e.Detail, e.Factor
 		}
+		if len(best) == len(steps) {
+			return
+		}
+		isGiven := func(step *Explanation) bool { return step.constants.allows(given.factor()) }
+		steps = slices.DeleteFunc(slices.Clone(steps), isGiven)
 	}
+}
+
+// candidates lists constants that one of the steps allows or all of them may, those with the shortest text first, and not very many.
+func candidates(steps []*Explanation) []constant {
+	const most = 100
+	common := interval{math.Inf(-1), math.Inf(1)}
+	var all []constant
+	for _, e := range steps {
+		d := e.constants
+		common = interval{max(common.low, d.low), min(common.high, d.high)}
+		all = append(append(all, d.chosen), d.ends...)
+	}
+	if d := steps[0].constants; common.low < common.high {
+		all = append(all, d.chosen.kind.constantsIn(common, d.format, nil)...)
+	}
+	slices.SortStableFunc(all, func(x, y constant) int {
+		return cmp.Or(cmp.Compare(len(x.text), len(y.text)), cmp.Compare(x.factor(), y.factor()))
+	})
+	all = slices.CompactFunc(all, func(x, y constant) bool { return x.factor() == y.factor() && x.text == y.text })
+	return all[:min(most, len(all))]
 }
 
 // surelyHas reports whether x lies in an interval by more than errors of computing in float64.

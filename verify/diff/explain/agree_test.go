@@ -51,6 +51,16 @@ func TestAgree(t *testing.T) {
 		"added":                   {tensor.F32, func(_ int, x float64) float64 { return x + 0.123456789 }, map[string]int{"added 0.123456789": 8}},
 		"two": {tensor.F32, func(i int, x float64) float64 { return x * []float64{0.9, 0.90001}[i%2] },
 			map[string]int{"scaled by 0.9": 4, "scaled by 0.90001": 4}},
+		// Exact in few bits, so that many products lie in the middle between two numbers: the constant is an end of what these elements allow.
+		"ties in bfloat16":         {tensor.BF16, func(_ int, x float64) float64 { return f32(x * 2.375) }, map[string]int{"scaled by 2.375": 8}},
+		"ties of a smaller factor": {tensor.BF16, func(_ int, x float64) float64 { return f32(x * 1.0625) }, map[string]int{"scaled by 1.0625": 8}},
+		"ties of two factors": {tensor.BF16, func(i int, x float64) float64 { return f32(x * []float64{2.375, 2.4375}[i%2]) },
+			map[string]int{"scaled by 2.375": 4, "scaled by 2.4375": 4}},
+		// The short ones allow both, and the others are not kept from agreeing by those that do not.
+		"ties of two factors that are near": {tensor.BF16, func(i int, x float64) float64 {
+			return f32(x * []float64{2.375, 2.375, 2.375, 2.375, 2.375, 2.375, 2.376, 2.375}[i])
+		},
+			map[string]int{"scaled by 2.375": 7, "scaled by 2.376": 1}},
 		"in float64": {tensor.F64, func(_ int, x float64) float64 { return x * 0.9 }, map[string]int{"scaled by 0.9": 8}},
 	} {
 		said := scaledBy(t, tt.d, sizes, tt.by)

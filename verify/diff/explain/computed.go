@@ -136,8 +136,9 @@ func (s *search) tryConstants(m *arrangement, in interval, f *numberFormat, kind
 	if err != nil || in.low > in.high {
 		return verdict{}, err
 	}
+	ends := kind.endsOf(in, f)
 	var claims []*claim
-	for _, c := range kind.constantsIn(in, f, s.b.tensor.Shape) {
+	for _, c := range append(kind.constantsIn(in, f, s.b.tensor.Shape), ends...) {
 		steps := slices.Clone(steps)
 		steps[len(m.steps)] = c.explanation()
 		claims = append(claims, &claim{order: m, constant: &c, format: f, steps: steps})
@@ -152,11 +153,16 @@ func (s *search) tryConstants(m *arrangement, in interval, f *numberFormat, kind
 			best = i
 		}
 	}
-	chosen := *claims[best].constant
-	if chosen.inFloat32 || !in.surelyHas(chosen.factor()) {
-		in = interval{chosen.factor(), chosen.factor()}
+	d := &determined{interval: in, chosen: *claims[best].constant, format: f}
+	for i, c := range ends {
+		if rest[len(rest)-len(ends)+i].n == rest[best].n {
+			d.ends = append(d.ends, c)
+		}
 	}
-	claims[best].steps[len(m.steps)].constants = &determined{in, chosen, f}
+	if d.chosen.inFloat32 || !in.has(d.chosen.factor()) {
+		d.interval, d.ends = interval{d.chosen.factor(), d.chosen.factor()}, nil
+	}
+	claims[best].steps[len(m.steps)].constants = d
 	return s.judge(claims[best].steps, &rest[best]), nil
 }
 

@@ -203,6 +203,25 @@ func (k Kind) constantsIn(in interval, f *numberFormat, shape []int64) []constan
 	})
 }
 
+// endsOf returns the plain numbers at the ends of an interval, as 2.375 is one if it makes products that lie in the middle between two numbers
+// of bfloat16. They may hold for all elements or not, and may be the number that was meant. f is the format of the result: one of 32 bits and
+// more determines a number so well that it is the only plain one.
+func (k Kind) endsOf(in interval, f *numberFormat) []constant {
+	if f.mantissa >= 23 {
+		return nil
+	}
+	var all []constant
+	for _, end := range []float64{in.low, in.high} {
+		if end == 0 || math.IsInf(end, 0) {
+			continue
+		}
+		room := 8 * 0x1p-52 * math.Abs(end)
+		value, text := shortestIn(interval{end - room, end + room})
+		all = append(all, constant{kind: k, value: value, text: text})
+	}
+	return all
+}
+
 // float32sIn returns constants of float32, with which torch computes also in 16-bit types: that of the shortest number in an interval or near it,
 // and that of its middle.
 func float32sIn(in interval) []constant {
