@@ -21,6 +21,7 @@ func diffCommand() *cli.Command {
 			"Models of the Griffin family in different layouts are compared through the rules of the layouts, so that\n" +
 			"an original and its conversion are equal. Prefixes of names, such as params. or module., are ignored.\n" +
 			"diff names what was done to a tensor (swapped, transposed, scaled, …) only if every element confirms it.\n" +
+			"How far other tensors moved is their relative L2, and of a layer the mean of its tensors that differ.\n" +
 			"Quantised copies (bitsandbytes, fp8, MLX) are dequantised, and judged by the least error that their scheme allows.\n\n" +
 			"A line of --map FILE is PATTERN -> NAME. In PATTERN, * matches any characters; in NAME, the n-th * is\n" +
 			"replaced by what the n-th * of PATTERN matched: transformer.h.*.attn.* -> model.layers.*.self_attn.*\n\n" +

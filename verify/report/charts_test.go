@@ -93,7 +93,7 @@ func TestLayersChart(t *testing.T) {
 	differing := []*diff.TensorDiff{&r.Tensors[0], &r.Tensors[1], &r.Tensors[4]}
 	c := layersChart(r, differing)
 	if c == nil || c.X.Min != -0.5 || c.X.Max != 2.5 || len(c.X.Ticks) != 3 || c.X.Ticks[2].At != 2 || len(c.Series) != 3 || len(c.Series[0].Points) != 1 || len(c.Series[1].Points) != 1 ||
-		c.Series[0].Points[0].X != 0 || c.Series[0].Points[0].Y != 0.5 || c.Series[1].Points[0].X != 2 || c.Series[1].Points[0].Y != 0.25 || !strings.Contains(c.Caption, "‖a‖ of 2 tensors in layers that differ. ") || !strings.HasSuffix(c.Caption, " 1 tensor is at the upper edge: the distance is not finite.") {
+		c.Series[0].Points[0].X != 0 || c.Series[0].Points[0].Y != 0.5 || c.Series[1].Points[0].X != 2 || c.Series[1].Points[0].Y != 0.25 || !strings.Contains(c.Caption, "‖a‖ of 2 tensors in layers that differ. How far a layer moved is the mean of its tensors whose change is not explained. ") || !strings.HasSuffix(c.Caption, " 1 tensor is at the upper edge: the distance is not finite.") {
 		t.Errorf("%+v", c)
 	}
 	differing = append(differing, &r.Tensors[2]) // which is a cross only, also if some of its elements differ by numbers

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
@@ -105,12 +106,20 @@ func layersChart(r *diff.Result, differing []*diff.TensorDiff) *chart.Chart {
 		}
 	}
 	c.Series = []chart.Series{plain, explained, bad}
+	var caption []string
 	if len(values) > 0 {
-		c.Caption = fmt.Sprintf("‖b − a‖ / ‖a‖ of %s. ", text.Agree(int64(len(values)), "tensor", "in layers that differs", "in layers that differ")) + left(len(differing), "tensors")
+		caption = append(caption, fmt.Sprintf("‖b − a‖ / ‖a‖ of %s.", text.Agree(int64(len(values)), "tensor", "in layers that differs", "in layers that differ")))
+		if rest := left(len(differing), "tensors"); rest != "" {
+			caption = append(caption, rest)
+		}
+	}
+	if len(plain.Points) > 0 {
+		caption = append(caption, "How far a layer moved is the mean of its tensors whose change is not explained.")
 	}
 	if infinite > 0 && !c.Blank() {
-		c.Caption += text.CountAre(int64(infinite), "tensor") + " at the upper edge: the distance is not finite."
+		caption = append(caption, text.CountAre(int64(infinite), "tensor")+" at the upper edge: the distance is not finite.")
 	}
+	c.Caption = strings.Join(caption, " ")
 	return c
 }
 

@@ -1,12 +1,14 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 )
@@ -90,12 +92,18 @@ func isFarOff(m *diff.Metrics) bool {
 // movements are the tensors of a diff that changed in no way that has a name.
 type movements struct {
 	n, outside int             // those that are near or far off, and those of them in no layer
+	apart      []movedTensor   // the near ones in no layer, the farthest first
 	near       int             // those that have a distance
 	lists      map[string]bool // of the layers that moved
 	layers     map[int]bool    // all that both sides have
 	moved      map[int]bool    // those with such tensors
 	farOff     map[int]bool    // those of them with tensors that are far off
 	distances  map[int]float64 // mean of the near ones in a layer
+}
+
+type movedTensor struct {
+	name     string
+	distance float64
 }
 
 func movementsOf(r *diff.Result) *movements {
@@ -117,6 +125,9 @@ func movementsOf(r *diff.Result) *movements {
 		}
 		if layer < 0 {
 			m.outside++
+			if isNear {
+				m.apart = append(m.apart, movedTensor{t.Name, t.Distance()})
+			}
 			continue
 		}
 		m.lists[list], m.moved[layer] = true, true
@@ -130,11 +141,14 @@ func movementsOf(r *diff.Result) *movements {
 	for layer, n := range near {
 		m.distances[layer] /= float64(n)
 	}
+	slices.SortStableFunc(m.apart, func(a, b movedTensor) int { return cmp.Compare(b.distance, a.distance) })
 	return m
 }
 
-// farthest returns the layers with tensors that are far off, and those that moved at least half as far as the farthest of the others, in order.
-func (m *movements) farthest() []int {
+// farthest returns what moved farthest: first the tensors outside layers that moved more than twice as far as any layer, then the layers that moved
+// at least half as far as the farthest of them, in order, and the tensors outside layers that did. Layers with tensors that are far off are among the
+// farthest.
+func (m *movements) farthest() (first, beside []movedTensor, layers []int) {
 	far := maps.Clone(m.farOff)
 	largest := 0.0
 	for layer, distance := range m.distances {
@@ -142,12 +156,35 @@ func (m *movements) farthest() []int {
 			largest = math.Max(largest, distance)
 		}
 	}
+	if len(far) > 0 && len(m.apart) > 0 {
+		largest = math.Max(largest, m.apart[0].distance)
+	}
 	for layer, distance := range m.distances {
 		if distance >= largest/2 {
 			far[layer] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(far))
+	for _, t := range m.apart {
+		switch {
+		case t.distance > 2*largest:
+			first = append(first, t)
+		case t.distance >= largest/2:
+			beside = append(beside, t)
+		}
+	}
+	return first, beside, slices.Sorted(maps.Keys(far))
+}
+
+// tensorWords names tensors outside layers: "tensors head and embed", or says how many they are.
+func tensorWords(all []movedTensor) string {
+	name := func(t movedTensor) string { return text.Printable(tensor.Clip(t.name)) }
+	switch len(all) {
+	case 1:
+		return "tensor " + name(all[0])
+	case 2:
+		return "tensors " + name(all[0]) + " and " + name(all[1])
+	}
+	return text.Count(int64(len(all)), "tensor") + " outside layers"
 }
 
 // whatMoved says where the tensors are that changed in no way that has a name; "" if all of them are far off. alone says that no others
@@ -161,29 +198,48 @@ func whatMoved(r *diff.Result, alone bool) string {
 	if len(m.lists) != 1 || len(m.layers) < 2 {
 		return moved
 	}
-	far := m.farthest()
+	first, beside, far := m.farthest()
+	most := ""
+	if len(first) > 0 {
+		most = ", farthest apart in " + tensorWords(first)
+	}
 	every := len(far) == len(m.moved) // layers that moved
 	words := ""
 	for list := range m.lists {
 		words = r.LayersOf(&diff.Group{List: list, Layers: far})
 	}
-	switch only := every && m.outside == 0; {
+	switch scattered := len(far) > 8 && strings.Count(words, ",") > 3; {
 	case every && len(m.moved) == len(m.layers):
-		return moved + m.inAllLayers()
-	case len(far) > 8 && strings.Count(words, ",") > 3 && m.outside > 0:
-		return moved
-	case len(far) > 8 && strings.Count(words, ",") > 3:
+		return moved + most + m.inAllLayers()
+	case scattered && m.outside > 0:
+		return moved + most
+	case scattered:
 		return fmt.Sprintf("%s, in %s", moved, text.Count(len(m.moved), "layer"))
-	case only && alone && r.Tolerance != "":
-		return "only " + words + " moved by more than " + r.Tolerance
+	}
+	if len(beside) > 0 {
+		words = tensorWords(beside) + " and " + words
+	}
+	within := ""
+	if r.Tolerance != "" {
+		within = " by more than " + r.Tolerance
+	}
+	switch only, ofLayers := every && len(beside) == m.outside, every && len(beside) == 0; {
 	case only && alone:
-		return "only " + words + " moved"
+		return "only " + words + " moved" + within
 	case only:
-		return fmt.Sprintf("%s, in %s", moved, words)
+		return moved + ", in " + words
+	case most != "" && alone:
+		return tensorWords(first) + " moved most, then " + words
+	case most != "":
+		return moved + most + ", then in " + words
+	case ofLayers && alone:
+		return "of the layers, only " + words + " moved" + within
+	case ofLayers:
+		return moved + ", in " + words + " and outside layers"
 	case alone:
 		return words + " moved most"
 	}
-	return fmt.Sprintf("%s, farthest apart in %s", moved, words)
+	return moved + ", farthest apart in " + words
 }
 
 // inAllLayers says that all layers moved about as far as the others, or if there is no distance in some, only that all did.
@@ -198,5 +254,5 @@ func (m *movements) inAllLayers() string {
 	case m.outside == 0:
 		return ", in " + all
 	}
-	return ", also in " + all
+	return ", some of them in " + all
 }

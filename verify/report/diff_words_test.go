@@ -510,9 +510,9 @@ func TestLayersThatAreNotFinite(t *testing.T) {
 		{map[int]float64{3: 0.1, 20: nan}, map[int]float64{3: 0.1, 20: nan}, 0, "Only layers 3, 20 moved; 2 of the tensors that differ have NaN or infinities, in layer 20."},
 		{map[int]float64{3: 0.1, 4: 0.001, 20: nan}, nil, 0, "Layers 3, 20 moved most; 1 of the tensors that differ has NaN or infinities, in layer 20."},
 		{map[int]float64{3: 0.1, 4: 0.001}, map[int]float64{4: nan}, 0, "Only layers 3, 4 moved; 1 of the tensors that differ has NaN or infinities, in layer 4."},
-		{map[int]float64{3: 0.1}, nil, nan, "Layer 3 moved most; 1 of the tensors that differ has NaN or infinities."},
-		{map[int]float64{3: 0.1}, map[int]float64{5: nan}, nan, "Layers 3, 5 moved most; 2 of the tensors that differ have NaN or infinities."},
-		{map[int]float64{5: nan}, nil, 0.1, "Layer 5 moved most; 1 of the tensors that differ has NaN or infinities, in layer 5."},
+		{map[int]float64{3: 0.1}, nil, nan, "Of the layers, only layer 3 moved; 1 of the tensors that differ has NaN or infinities."},
+		{map[int]float64{3: 0.1}, map[int]float64{5: nan}, nan, "Of the layers, only layers 3, 5 moved; 2 of the tensors that differ have NaN or infinities."},
+		{map[int]float64{5: nan}, nil, 0.1, "Only tensor embed and layer 5 moved; 1 of the tensors that differ has NaN or infinities, in layer 5."},
 		{map[int]float64{5: nan}, nil, 0, "1 tensor has NaN or infinities."},
 		{map[int]float64{0: 1, 2: 1, 4: 1, 6: 1, 8: 1, 10: 1, 12: 1, 14: 1, 16: 1}, map[int]float64{18: nan}, 0,
 			"10 tensors have other values, in 10 layers; 1 of the tensors that differ has NaN or infinities, in layer 18."},
@@ -536,8 +536,50 @@ func TestLayersThatAreNotFinite(t *testing.T) {
 	}
 	both := &diff.Result{Tensors: append(tensorsOf(2, "w", []int64{4}, distances(map[int]float64{0: 0.1, 1: nan})), embedded(0.1))}
 	both.Summary = diff.Summary{Differ: 3, NonFinite: 1}
-	if got, want := WhatWasDone(both), "3 tensors have other values, also in both layers; 1 of the tensors that differ has NaN or infinities, in layer 1."; got != want {
+	if got, want := WhatWasDone(both), "3 tensors have other values, some of them in both layers; 1 of the tensors that differ has NaN or infinities, in layer 1."; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// What is said to have moved most did so, be it a layer or a tensor outside layers.
+func TestTensorsOutsideLayersThatMoved(t *testing.T) {
+	scaled := &explain.Explanation{Kind: explain.Scaled, Detail: "by 2"}
+	for _, tt := range []struct {
+		layers        map[int]float64 // distances of their tensors
+		embed, norm   float64         // 0 if the tensor is the same
+		others, alone string          // the sentence with and without another tensor of which the change is known
+	}{
+		{map[int]float64{2: 0.01}, 0.5, 0, "2 other tensors have other values, farthest apart in tensor embed, then in layer 2", "Tensor embed moved most, then layer 2."},
+		{map[int]float64{2: 0.01, 3: 0.001}, 0.5, 0.3, "4 other tensors have other values, farthest apart in tensors embed and norm, then in layer 2", "Tensors embed and norm moved most, then layer 2."},
+		{map[int]float64{2: 0.1}, 0.5, 0.15, "3 other tensors have other values, farthest apart in tensor embed, then in tensor norm and layer 2", "Tensor embed moved most, then tensor norm and layer 2."},
+		{map[int]float64{2: 0.1, 3: 0.01}, 0.06, 0.01, "4 other tensors have other values, farthest apart in tensor embed and layer 2", "Tensor embed and layer 2 moved most."},
+		{map[int]float64{2: 0.1}, 0.12, 0, "2 other tensors have other values, in tensor embed and layer 2", "Only tensor embed and layer 2 moved."},
+		{map[int]float64{2: 0.1}, 0.01, 0, "2 other tensors have other values, in layer 2 and outside layers", "Of the layers, only layer 2 moved."},
+		{map[int]float64{2: 0.1, 3: 0.01}, 0.01, 0, "3 other tensors have other values, farthest apart in layer 2", "Layer 2 moved most."},
+		{map[int]float64{0: 0.1, 1: 0.1, 2: 0.1, 3: 0.1}, 1, 0, "5 other tensors have other values, farthest apart in tensor embed, all 4 layers about equally far",
+			"5 tensors have other values, farthest apart in tensor embed, all 4 layers about equally far."},
+		{map[int]float64{0: 0.1, 1: 0.1, 2: 0.1, 3: 0.5}, 1.5, 0, "5 other tensors have other values, farthest apart in tensor embed, then in layer 3", "Tensor embed moved most, then layer 3."},
+		{map[int]float64{2: math.NaN(), 3: 0.01}, 0.5, 0, "3 other tensors have other values, farthest apart in tensor embed and layer 2", "Tensor embed and layer 2 moved most."},
+	} {
+		r := &diff.Result{Tensors: tensorsOf(4, "w", []int64{4}, func(i int, t *diff.TensorDiff) {
+			if d := tt.layers[i]; d != 0 {
+				differs(t, d, nil)
+			}
+		})}
+		for name, distance := range map[string]float64{"embed": tt.embed, "norm": tt.norm} {
+			x := diff.TensorDiff{Name: name, Status: diff.Equal, Elements: 4}
+			if distance > 0 {
+				differs(&x, distance, nil)
+			}
+			r.Tensors = append(r.Tensors, x)
+		}
+		if got := WhatWasDone(r); got != tt.alone {
+			t.Errorf("got  %q\nwant %q", got, tt.alone)
+		}
+		r.Tensors = append(r.Tensors, tensorsOf(1, "v", []int64{4}, func(_ int, t *diff.TensorDiff) { differs(t, 9, scaled) })...)
+		if got, want := WhatWasDone(r), "1 vector scaled by 2; "+tt.others+"."; got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
 	}
 }
 
