@@ -3,9 +3,11 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
@@ -15,15 +17,61 @@ import (
 type deed struct {
 	words  string      // after one tensor
 	many   string      // after several
+	where  string      // follows the number of tensors: " of 24 layers"
 	detail string      // of the first step
+	then   string      // the other steps
 	added  string      // the constant, if that was done first: the sentence begins with it
+	factor float64     // the constant, if they were scaled first
 	ranks  map[int]int // of the tensors
-	least  int         // rank of the change, if that is what was done
+	layers map[place]bool
+	moves  map[move]bool // if the tensors are those of other layers
+	least  int           // rank of the change, if that is what was done
 	most   int
 	n      int
 
 	became  string // precedes words: "became bfloat16, ", if that was not done by rounding alone
 	few, of int64  // elements that were changed, and all of the tensors, if few were; otherwise 0
+}
+
+// place is a layer of a list, or what is outside layers: "", -1.
+type place struct {
+	list  string
+	layer int
+}
+
+// move says that a layer of B has tensors of another layer of A. Of two that were swapped, to is the first.
+type move struct{ to, from int }
+
+// newDeed returns what is counted of one tensor, without words.
+func newDeed(t *diff.TensorDiff) *deed {
+	e := t.Explanation
+	list, layer, rest := diff.SplitLayer(t.Name)
+	d := &deed{detail: e.Detail, factor: e.Factor, least: e.Rank, most: e.Rank, n: 1, ranks: map[int]int{len(t.Shape): 1}, layers: map[place]bool{{list, layer}: true}, moves: map[move]bool{}}
+	if e.Then != nil {
+		d.then = e.Then.Summary(func(string) string { return "another" })
+	}
+	if e.Kind == explain.Sparse {
+		d.few, d.of = e.Changed, t.Elements
+	}
+	switch otherList, other, otherRest := diff.SplitLayer(e.With); {
+	case layer < 0 || otherList != list || other == layer || otherRest != rest:
+	case e.Kind == explain.Swapped:
+		d.moves[move{min(layer, other), max(layer, other)}] = true
+	default:
+		d.moves[move{layer, other}] = true
+	}
+	return d
+}
+
+// add counts what was also done to the tensors of another deed.
+func (d *deed) add(one *deed) {
+	d.n, d.few, d.of = d.n+one.n, d.few+one.few, d.of+one.of
+	d.least, d.most = min(d.least, one.least), max(d.most, one.most)
+	for rank, n := range one.ranks {
+		d.ranks[rank] += n
+	}
+	maps.Copy(d.layers, one.layers)
+	maps.Copy(d.moves, one.moves)
 }
 
 // phrase says what was done to how many tensors.
@@ -41,7 +89,7 @@ func (d *deed) phrase() string {
 	if d.few > 0 {
 		words = fmt.Sprintf("%schanged in %s of %s", d.became, text.Grouped(d.few), text.Count(d.of, "element"))
 	}
-	switch noun = countNoun(d.n, noun); {
+	switch noun = countNoun(d.n, noun) + d.where; {
 	case d.added == "":
 		return noun + " " + words
 	case words == "":
@@ -50,31 +98,46 @@ func (d *deed) phrase() string {
 	return d.added + " added to " + noun + ", " + words
 }
 
+// deedKind is of deeds that may be told together.
+type deedKind struct {
+	kind   explain.Kind
+	layers bool // the tensors are those of other layers
+}
+
 // fewDeeds returns the deeds, the most frequent first. Of a kind with more than three, those that are rarer than four times are one:
-// "25 vectors scaled by several factors". So are all of more than three ranks.
-func fewDeeds(byWords map[explain.Kind]map[string]*deed) []*deed {
+// "25 vectors scaled by several factors". So are all of a kind with more than three that are not rare, but for one that was done to most of the
+// tensors. Of more than five in all, the rarest are one: "28 tensors changed in other known ways".
+func fewDeeds(byWords map[deedKind]map[string]*deed) []*deed {
+	const few = 5
 	var out []*deed
 	for kind, deeds := range byWords {
 		var rare []*deed
-		frequent := 0
+		frequent, n := 0, 0
 		for _, d := range deeds {
-			if d.n >= 4 {
+			if n += d.n; d.n >= 4 {
 				frequent++
 			}
 		}
 		for _, d := range deeds {
-			if len(deeds) > 3 && d.n < 4 || kind == explain.LowRank && frequent > 3 {
+			if len(deeds) > 3 && d.n < 4 || frequent > 3 && 2*d.n <= n {
 				rare = append(rare, d)
 			} else {
 				out = append(out, d)
 			}
 		}
 		if len(rare) > 1 {
-			rare = []*deed{severalDeeds(kind, rare)}
+			rare = []*deed{severalDeeds(kind.kind, rare)}
 		}
 		out = append(out, rare...)
 	}
-	slices.SortFunc(out, func(a, b *deed) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.phrase(), b.phrase())) })
+	slices.SortFunc(out, func(a, b *deed) int {
+		return cmp.Or(cmp.Compare(b.n, a.n), tensor.CompareNames(a.phrase(), b.phrase()))
+	})
+	if len(out) > few {
+		others := sumOf(out[few-1:])
+		others.many = "changed in other known ways"
+		out = append(out[:few-1], others)
+	}
 	return out
 }
 
@@ -89,8 +152,7 @@ func countNoun(n int, noun string) string {
 // deedOf says what was done to a tensor, which is known, without names of others but of parts of the same layer.
 func deedOf(t *diff.TensorDiff) *deed {
 	e := t.Explanation
-	d := &deed{detail: e.Detail, ranks: map[int]int{}}
-	d.least, d.most = e.Rank, e.Rank
+	d := newDeed(t)
 	if t.DTypeB != "" && e.Kind != explain.Rounded && e.Kind != explain.Truncated && e.Kind != explain.Quantized {
 		d.became = "became " + t.DTypeB + ", "
 	}
@@ -146,21 +208,33 @@ func swappedParts(e *explain.Explanation, name string) string {
 	return parts[0] + " with " + parts[1]
 }
 
+// sumOf counts what deeds were done to.
+func sumOf(all []*deed) *deed {
+	d := &deed{ranks: map[int]int{}, layers: map[place]bool{}, moves: map[move]bool{}, least: all[0].least}
+	for _, one := range all {
+		d.add(one)
+	}
+	d.few, d.of = 0, 0
+	return d
+}
+
 // severalDeeds are deeds of one kind that are not told apart.
 func severalDeeds(k explain.Kind, all []*deed) *deed {
-	d := &deed{many: strings.ReplaceAll(string(k), "_", " "), ranks: map[int]int{}}
-	isOther := func(one *deed) bool { return one.detail != all[0].detail }
-	switch same := !slices.ContainsFunc(all, isOther); k {
+	d := sumOf(all)
+	d.many = strings.ReplaceAll(string(k), "_", " ")
+	isAlike := func(of func(*deed) string) bool {
+		return !slices.ContainsFunc(all, func(one *deed) bool { return of(one) != of(all[0]) })
+	}
+	same := isAlike(func(one *deed) string { return one.detail })
+	switch k {
 	case explain.ZeroSigns:
 		d.many = "changed in the signs of zeros"
-	case explain.Swapped:
-		d.many = "swapped with others"
-	case explain.CopiedFrom:
-		d.many = "copied from others"
+	case explain.Swapped, explain.CopiedFrom:
+		d.setMoves(k)
 	case explain.PermutedAxes, explain.BlockPermuted:
 		d.many = "permuted in several ways"
 	case explain.Scaled:
-		if d.many = "scaled by several factors"; same {
+		if d.setFactors(all); same {
 			d.many = "scaled " + all[0].detail + ", then changed in several ways"
 		}
 	case explain.Added:
@@ -170,24 +244,56 @@ func severalDeeds(k explain.Kind, all []*deed) *deed {
 	case explain.Sparse:
 		d.many = "changed in few elements"
 	case explain.LowRank:
-		d.many = "changed by low rank"
+		if d.many = "changed by low rank"; d.least < d.most {
+			d.many += fmt.Sprintf(" (%d to %d)", d.least, d.most)
+		}
 	case explain.Quantized:
 		d.many = "quantised"
 	}
-	becameOther := func(one *deed) bool { return one.became != all[0].became }
-	if d.added == "" && !slices.ContainsFunc(all, becameOther) {
+	if d.added == "" && all[0].then != "" && isAlike(func(one *deed) string { return one.then }) {
+		d.many += ", then " + all[0].then
+	}
+	if d.added == "" && isAlike(func(one *deed) string { return one.became }) {
 		d.many = all[0].became + d.many
 	}
-	d.least = all[0].least
-	for _, one := range all {
-		d.n += one.n
-		d.least, d.most = min(d.least, one.least), max(d.most, one.most)
-		for rank, n := range one.ranks {
-			d.ranks[rank] += n
-		}
-	}
-	if d.least < d.most {
-		d.many += fmt.Sprintf(" (%d to %d)", d.least, d.most)
-	}
 	return d
+}
+
+// setMoves says of which layers the tensors of several layers are, with the first of them.
+func (d *deed) setMoves(k explain.Kind) {
+	words, layer, between := "copied from others", "layer", "from"
+	if k == explain.Swapped {
+		words, layer, between = "swapped with others", "layers", "and"
+	}
+	if d.many = words; len(d.moves) == 0 {
+		return
+	}
+	const few = 2
+	all := slices.SortedFunc(maps.Keys(d.moves), func(a, b move) int { return cmp.Or(cmp.Compare(a.to, b.to), cmp.Compare(a.from, b.from)) })
+	var first []string
+	for _, m := range all[:min(few, len(all))] {
+		first = append(first, fmt.Sprintf("%d %s %d", m.to, between, m.from))
+	}
+	if len(all) > few {
+		first = append(first, "…")
+	}
+	d.where = " of " + text.Count(int64(len(d.layers)), "layer")
+	d.many += " (" + layer + " " + strings.Join(first, ", ") + ")"
+}
+
+// setFactors says by which factors the tensors of deeds were scaled, and whether each layer was by one of its own.
+func (d *deed) setFactors(all []*deed) {
+	shared := func(one *deed) bool { return len(one.layers) != 1 || one.layers[place{"", -1}] }
+	if d.many = "scaled by several factors"; len(d.layers) == len(all) && d.n > len(all) && !slices.ContainsFunc(all, shared) {
+		d.where, d.many = " of "+text.Count(int64(len(all)), "layer"), "scaled, each layer by a factor of its own"
+	}
+	byFactor := func(a, b *deed) int { return cmp.Compare(a.factor, b.factor) }
+	least, most := slices.MinFunc(all, byFactor), slices.MaxFunc(all, byFactor)
+	number := func(one *deed) string {
+		first, _, _ := strings.Cut(strings.TrimPrefix(one.detail, "by "), ",")
+		return first
+	}
+	if least.factor < most.factor {
+		d.many += fmt.Sprintf(" (%s to %s)", number(least), number(most))
+	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff"
-	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 )
 
 // WhatWasDone says in a sentence what was done to A to get B, first what is known: "13 matrices changed by rank 2; 5 other tensors have
@@ -72,8 +71,9 @@ func whatIsConfigured(fields []diff.ConfigDifference) string {
 	}
 }
 
-// whatIsAlone says what only one side has: whole layers by their numbers, and other tensors by how many they are.
+// whatIsAlone says what only one side has: whole layers by their numbers, if they are of few lists, and other tensors by how many they are.
 func whatIsAlone(r *diff.Result) []string {
+	const few = 3
 	var phrases []string
 	groups := r.Groups()
 	for _, x := range []struct {
@@ -82,7 +82,7 @@ func whatIsAlone(r *diff.Result) []string {
 		side   string
 	}{{diff.OnlyA, r.Summary.OnlyA, "A"}, {diff.OnlyB, r.Summary.OnlyB, "B"}} {
 		var layers []string
-		several, change := false, ""
+		all, several, change := x.n, false, ""
 		for i := range groups {
 			if g := &groups[i]; g.Status == x.status && g.Every {
 				layers = append(layers, r.LayersOf(g)+" of "+g.List)
@@ -90,6 +90,9 @@ func whatIsAlone(r *diff.Result) []string {
 				x.n -= len(g.Tensors)
 				change = g.Change
 			}
+		}
+		if len(layers) > few {
+			layers, x.n = nil, all
 		}
 		if len(layers) == 1 {
 			layers[0], _, _ = strings.Cut(layers[0], " of ")
@@ -120,7 +123,7 @@ func otherValues(tensors int, noun string) string {
 
 // whatIsExplained counts tensors by what was done to them, the most frequent first.
 func whatIsExplained(r *diff.Result) []string {
-	byWords := map[explain.Kind]map[string]*deed{}
+	byWords := map[deedKind]map[string]*deed{}
 	dtypes, shapes, renamed := map[string]int{}, map[string]int{}, map[string]int{}
 	for i := range r.Tensors {
 		t := &r.Tensors[i]
@@ -137,25 +140,22 @@ func whatIsExplained(r *diff.Result) []string {
 		case t.Status == diff.Equal || !t.Explained():
 			continue
 		}
-		kind, one := t.Explanation.Kind, deedOf(t)
+		one := deedOf(t)
+		kind, words := deedKind{t.Explanation.Kind, len(one.moves) > 0}, one.added+one.words
 		if byWords[kind] == nil {
 			byWords[kind] = map[string]*deed{}
 		}
-		d := byWords[kind][one.added+one.words]
-		if d == nil {
-			d = one
-			byWords[kind][one.added+one.words] = d
-		}
-		d.n++
-		d.ranks[len(t.Shape)]++
-		if kind == explain.Sparse {
-			d.few, d.of = d.few+t.Explanation.Changed, d.of+t.Elements
+		if d := byWords[kind][words]; d != nil {
+			d.add(one)
+		} else {
+			byWords[kind][words] = one
 		}
 	}
 	var phrases []string
 	for _, d := range fewDeeds(byWords) {
 		phrases = append(phrases, d.phrase())
 	}
+	shapes, dtypes = fewWords(shapes, ""), fewWords(dtypes, "became another dtype")
 	for _, became := range slices.Sorted(maps.Keys(shapes)) {
 		words := text.Agree(int64(shapes[became]), "tensor", "has another shape", "have other shapes")
 		if became != "" {
@@ -167,6 +167,19 @@ func whatIsExplained(r *diff.Result) []string {
 		phrases = append(phrases, text.Count(int64(dtypes[became]), "tensor")+" "+became)
 	}
 	return append(phrases, whatIsRenamed(renamed)...)
+}
+
+// fewWords returns how many tensors some words are said of, or with very many words how many all of them are, of which others are said.
+func fewWords(counts map[string]int, others string) map[string]int {
+	const few = 3
+	if len(counts) <= few {
+		return counts
+	}
+	n := 0
+	for _, k := range counts {
+		n += k
+	}
+	return map[string]int{others: n}
 }
 
 // becameWords says of which dtype a tensor is in B, if it is another: "became bfloat16 instead of float32".
