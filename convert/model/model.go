@@ -136,7 +136,7 @@ func (m *Model) Parameters() int64 {
 	for _, t := range m.Tensors {
 		n += t.Elements()
 	}
-	if !m.unties() {
+	if !unties(m) {
 		for _, h := range m.Heads {
 			n -= h.Tensor.Elements()
 		}
@@ -144,8 +144,8 @@ func (m *Model) Parameters() int64 {
 	return n
 }
 
-// unties reports whether the output head is not the embedding. Where they were not compared, it is what config.json and conversion.json say.
-func (m *Model) unties() bool {
+// unties reports whether the output head of a model is not the embedding. Where they were not compared, it is what config.json and conversion.json say.
+func unties(m *Model) bool {
 	if m.Config.SeparateHead || m.HeadRelation != UnknownHead {
 		return m.Config.SeparateHead || m.HeadRelation == SeparateHead
 	}
