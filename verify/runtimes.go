@@ -61,7 +61,7 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 		return nil, err
 	}
 	right := converted.Model
-	if slices.ContainsFunc(c.run.verdict.Sections(), func(s NamedSection) bool { return !s.OK }) {
+	if slices.ContainsFunc(c.run.verdict.Sections(), func(s NamedSection) bool { return !s.OK && !s.onlyRecords() }) {
 		if right, err = c.rightly(); err != nil {
 			return nil, err
 		}

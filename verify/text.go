@@ -341,9 +341,9 @@ func LogitsOfSide(v *Verdict) bool {
 	return len(v.Logits) > 1 || v.Converted != nil && v.Structure != nil && (!isProvenSame(v) || v.Weights.altered() != "")
 }
 
-// isProvenSame reports whether both checkpoints have the same weights and configuration.
+// isProvenSame reports whether both checkpoints have the same weights and configuration, whatever records of conversions say.
 func isProvenSame(v *Verdict) bool {
-	return v.Structure != nil && v.Structure.OK && v.Config != nil && v.Config.OK && v.Weights != nil && v.Weights.OK && v.Quantized == nil
+	return v.Structure != nil && v.Structure.OK && v.Config != nil && (v.Config.OK || v.Config.onlyRecords()) && v.Weights != nil && v.Weights.OK && v.Quantized == nil
 }
 
 // sideOf names the checkpoint whose logits a result has.

@@ -110,7 +110,7 @@ func OnlyMisnamed(v *Verdict) bool {
 // StaleRecords says which records of conversions do not describe their checkpoint, "conversion.json is corrupt", if that is all that is wrong: then the
 // models are the same. It is empty otherwise.
 func StaleRecords(v *Verdict) []string {
-	if v.Config == nil || v.Quantized != nil || slices.ContainsFunc(v.Config.Findings.All(), func(f Finding) bool { return f.Kind != WrongRecord }) {
+	if v.Config == nil || v.Quantized != nil || !v.Config.onlyRecords() {
 		return nil
 	}
 	for _, s := range v.Sections() {
@@ -159,6 +159,11 @@ type Section struct {
 	stale    []string // of the configuration: records that do not describe their checkpoint: "conversion.json is corrupt"
 	misnamed bool     // of the structure: a model was found in a Hugging Face directory under names that transformers does not find
 	loaded   string   // of the configuration: "loaded in bfloat16, not in float32", if that is all that differs
+}
+
+// onlyRecords reports whether all that is wrong is records of conversions.
+func (s *Section) onlyRecords() bool {
+	return s.Findings.Len() > 0 && !slices.ContainsFunc(s.Findings.All(), func(f Finding) bool { return f.Kind != WrongRecord })
 }
 
 // add adds findings, of which a section with few is made.
