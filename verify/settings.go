@@ -436,5 +436,8 @@ func addOpen(r *run) {
 
 // settingsBy returns the settings that a model is judged by.
 func settingsBy(c *model.Config, preset string, recorded []string) *Settings {
+	if !c.Has(model.Attention) {
+		return &Settings{Preset: preset, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale, Recorded: recorded}
+	}
 	return &Settings{Preset: preset, AttentionWindow: c.AttentionWindow, LogitsSoftCap: Number(c.LogitsSoftCap), EmbeddingScale: c.EmbeddingScale, Recorded: recorded}
 }

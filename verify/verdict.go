@@ -136,7 +136,7 @@ type Subject struct {
 // Settings are the settings of a model that its shapes do not show.
 type Settings struct {
 	Preset          string `json:"preset,omitempty"`
-	AttentionWindow int64  `json:"attention_window"`
+	AttentionWindow int64  `json:"attention_window,omitempty"` // 0, and left out, without attention blocks
 	LogitsSoftCap   Number `json:"logits_soft_cap"`
 	EmbeddingScale  bool   `json:"embedding_scale"`
 

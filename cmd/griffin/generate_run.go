@@ -65,7 +65,9 @@ func (g *generator) run() error {
 // start opens the tokenizer and the session.
 func (g *generator) start(ctx context.Context) (err error) {
 	if !g.c.IsSet("tokens") || g.c.IsSet("tokenizer") {
-		if g.tokenizer, _, err = openTokenizer(g.c, g.model); err != nil {
+		g.tokenizer, _, err = openTokenizer(g.c, g.model)
+		isText := g.c.IsSet("prompt") || g.c.IsSet("prompt-file")
+		if err != nil && (isText || !is[*noTokenizerError](err)) { // a state alone is continued without one, as tokens are
 			return err
 		}
 	}

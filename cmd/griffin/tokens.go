@@ -142,9 +142,15 @@ func openTokenizer(c *cli.Context, models ...*runtime.Model) (t *tokenizer.Token
 			return t, path, err
 		}
 	}
-	return nil, "", usagef("there is no %s beside the weights of %s", tokenizerName, models[0].Checkpoint.Path).
-		advise("give the tokenizer with --tokenizer FILE, or tokens with --tokens")
+	return nil, "", &noTokenizerError{usagef("there is no %s beside the weights of %s", tokenizerName, models[0].Checkpoint.Path).
+		advise("give the tokenizer with --tokenizer FILE, or tokens with --tokens")}
 }
+
+// noTokenizerError says that there is no tokenizer, and that none was given.
+type noTokenizerError struct{ *usageError }
+
+// Unwrap returns the *usageError.
+func (e *noTokenizerError) Unwrap() error { return e.usageError }
 
 func readTokenizer(source fs.FS, name, path string, m *runtime.Model) (*tokenizer.Tokenizer, error) {
 	data, err := storage.ReadFile(source, name, sentencepiece.MaxFile)
