@@ -131,7 +131,7 @@ func (p *planner) noteForm() {
 	case p.HF.LogitsSoftCap == 0:
 		p.note(OtherNote, "logits_soft_cap stays 0, as the config.json of the source has it: no soft cap in the original, but logits that are all zero in transformers")
 	case c.LogitsSoftCap == 0:
-		p.note(OtherNote, "logits_soft_cap %.0f stands for none", float64(form.LogitsSoftCap))
+		p.note(SoftCapNote, "logits_soft_cap %.0f stands for none", float64(form.LogitsSoftCap))
 	}
 	if form.EmbeddingDividedBy != 0 {
 		p.note(OtherNote, "%s is the embedding divided by %g, by which transformers multiplies it; the head, %s, is untied and not divided",

@@ -60,6 +60,7 @@ type NoteKind uint8
 const (
 	OtherNote     NoteKind = iota
 	WindowNote             // attention_window_size is not the model's window, to match a runtime, or may not be
+	SoftCapNote            // logits_soft_cap is a number that stands for no soft cap
 	ExtraKeptNote          // tensors that are not parameters of the family are kept
 	TypesNote              // what Plan.SeveralTypes says
 	HeadNote               // the original implementations do not compute with the output head

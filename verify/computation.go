@@ -282,6 +282,9 @@ func (c *computation) modelsForFixture() []**runtime.Model {
 	}
 	isOriginal := func(s reference.Semantics) bool { return s == reference.Original }
 	recorded := isOriginal(c.fixture.Meta.Semantics)
+	if recorded && c.source.Evidence == runtime.Given && rivalWindow(c.source) == c.source.Config.AttentionWindow { // which it may have, and not the one given
+		return []**runtime.Model{source}
+	}
 	if isOriginal(c.source.Semantics()) != recorded && (isOriginal(c.converted.Semantics()) == recorded || !recorded) || proven && !c.attendAlike() && !isOriginal(c.converted.Semantics()) {
 		return []**runtime.Model{converted}
 	}

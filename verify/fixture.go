@@ -221,10 +221,13 @@ func (c *computation) excuseConfig(l *logits.Result) {
 			continue
 		}
 		name, of := string(s.Name), "directory whose config.json has"
-		if s.Name == logits.WindowSetting {
-			if name = "attention_window_size"; l.Semantics == reference.Original.String() { // it may be written as one more
-				name, of = "an attention window of", "model that has"
-			}
+		switch isOriginal := l.Semantics == reference.Original.String(); { // of which no config.json was read
+		case s.Name == logits.WindowSetting && isOriginal: // it may be written as one more
+			name, of = "an attention window of", "model that has"
+		case s.Name == logits.WindowSetting:
+			name = "attention_window_size"
+		case s.Name == logits.SoftCapSetting && isOriginal:
+			name, of = "a soft cap of", "model that has"
 		}
 		has := "both checkpoints have " + s.Value
 		if s.Name == logits.WindowSetting && !c.attendAlike() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -200,9 +201,14 @@ func (c *configSummary) check(r record, of string) error {
 		c.add(manifest.Name+" was not compared: it "+bad.Problem, false)
 		return nil
 	}
-	c.add(manifest.Name+" is corrupt", true)
-	c.stale = append(c.stale, manifest.Name+" "+of+"is corrupt")
-	c.section.add(Finding{Kind: WrongRecord, Field: manifest.Name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
+	name := manifest.Name
+	if bad.File != "" {
+		name = path.Base(bad.File)
+	}
+	name = strings.TrimSpace(name + " " + of)
+	c.add(name+" is corrupt", true)
+	c.stale = append(c.stale, name+" is corrupt")
+	c.section.add(Finding{Kind: WrongRecord, Field: name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
 	return nil
 }
 

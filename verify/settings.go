@@ -328,17 +328,47 @@ func nextShown(r *run) shown {
 		for _, f := range l.Faults {
 			s := f.Setting
 			isOf := func(d dispute) bool { return d.name == s.Name && slices.Contains(d.stated, s.Recorded) }
+			onlyRecord := func() bool { // states the setting, beside an original
+				return l.Semantics == reference.Original.String() && r.plan.Layout != model.HuggingFace && slices.Contains(r.recorded, string(s.Name))
+			}
 			switch {
 			case s == nil:
 			case s.Given && isRecorded(r, l, s): // by both, and another was given
 				next[s.Name] = s.Recorded
-			case !windowAgrees(r, l, s) && slices.ContainsFunc(disputed, isOf): // else the recording is of what conversion.json has
+			case !windowAgrees(r, l, s) && (slices.ContainsFunc(disputed, isOf) || onlyRecord()): // else the recording is of what conversion.json has
 				next[s.Name] = s.Recorded
 			}
 		}
 	}
 	maps.Copy(next, r.shown) // what was shown stays, so that there are few runs
 	return next
+}
+
+// rivals returns what the config.json of the conversion states of the settings that its conversion.json has otherwise, and that the source was run with,
+// if the recording disproves them: the window as it is there, and as one that is one more.
+func rivals(ctx context.Context, r *run) ([]shown, error) {
+	isRefuted := slices.ContainsFunc(ofSource(r.verdict), func(l *logits.Result) bool { return !l.OK })
+	if !isRefuted || r.recorded == nil || r.plan == nil || r.plan.Layout != model.HuggingFace || r.convertedModel == nil {
+		return nil, nil
+	}
+	stated, err := statement.OfConfig(ctx, r.convertedModel, &model.Config{}, true)
+	if err != nil {
+		return nil, err
+	}
+	known, one := r.record.Settings, shown{}
+	if x := stated.LogitsSoftCap; x != nil && *x != float64(known.LogitsSoftCap) && slices.Contains(r.recorded, string(logits.SoftCapSetting)) {
+		one[logits.SoftCapSetting] = fmt.Sprint(*x)
+	}
+	w := stated.AttentionWindow
+	if w == nil || *w == statement.RecordedWindow(r.record.Record) || !slices.Contains(r.recorded, string(logits.WindowSetting)) {
+		if len(one) == 0 {
+			return nil, nil
+		}
+		return []shown{one}, nil
+	}
+	other := maps.Clone(one)
+	one[logits.WindowSetting], other[logits.WindowSetting] = fmt.Sprint(*w), fmt.Sprint(*w-1)
+	return []shown{one, other}, nil
 }
 
 // isRecorded reports whether the recording of an original and the conversion.json of the conversion agree in a setting that they have otherwise than a
@@ -383,6 +413,9 @@ func disputes(r *run) (all []dispute) {
 	}
 	if x := found.LogitsSoftCap; x != float64(known.LogitsSoftCap) && slices.Contains(r.recorded, string(logits.SoftCapSetting)) {
 		add(logits.SoftCapSetting, "logits_soft_cap", float64(known.LogitsSoftCap), x)
+		if written := stated.Config.LogitsSoftCap; written != x {
+			all[len(all)-1].is = fmt.Sprintf("has %s, which stands for none", hfconfig.Decimal(written))
+		}
 	}
 	if r.scaled != nil {
 		field := filepath.Base(r.record.path) + ": " + recordcheck.ScaleField

@@ -374,9 +374,6 @@ func unproven(v *Verdict, isStated func(*logits.Setting) bool) string {
 		if given != nil {
 			causes = append(causes, notThose(given, of))
 		}
-		if causes == nil {
-			return ""
-		}
 	}
 	for _, l := range v.Logits {
 		found, ok := excused(v, l, isStated)

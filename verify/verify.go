@@ -62,14 +62,23 @@ type Options struct {
 // which Options.Model selects none, or changed while it is read is a *tensor.FormatError, options that are missing or wrong a *model.OptionError.
 func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options) (*Verdict, error) {
 	o.Digest = cmp.Or(o.Digest, digest.Default)
-	var r *run
-	trusted, known := trustConversion, shown(nil)
-	for r == nil || r.trust != trusted || !maps.Equal(r.shown, known) {
-		r = &run{options: o, given: o.Settings, trust: trusted, shown: known, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden, WeightsOnly: o.WeightsOnly, excuses: map[*logits.Fault]string{}, layers: map[*logits.Result]layerNames{}}}
-		if err := checkAll(ctx, r); err != nil {
+	r, err := settledRun(ctx, source, converted, o, nil)
+	if err != nil {
+		return nil, err
+	}
+	others, err := rivals(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	for _, rival := range others {
+		other, err := settledRun(ctx, source, converted, o, rival)
+		if err != nil {
 			return nil, err
 		}
-		trusted, known = nextTrust(r), nextShown(r)
+		if all := ofSource(other.verdict); !slices.ContainsFunc(all, func(l *logits.Result) bool { return !l.OK }) {
+			r = other
+			break
+		}
 	}
 	addContradicted(r)
 	if !o.WeightsOnly {
@@ -98,6 +107,19 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 		return nil, err
 	}
 	return r.verdict, nil
+}
+
+// settledRun makes all checks, and makes them again with what the recording shows of settings for which the files of the conversion were taken, or what
+// was given.
+func settledRun(ctx context.Context, source, converted *tensor.Checkpoint, o Options, known shown) (r *run, err error) {
+	for trusted := trustConversion; r == nil || r.trust != trusted || !maps.Equal(r.shown, known); {
+		r = &run{options: o, given: o.Settings, trust: trusted, shown: known, source: source, converted: converted, verdict: &Verdict{Griffin: convert.ToolVersion(), Golden: o.Golden, WeightsOnly: o.WeightsOnly, excuses: map[*logits.Fault]string{}, layers: map[*logits.Result]layerNames{}}}
+		if err := checkAll(ctx, r); err != nil {
+			return nil, err
+		}
+		trusted, known = nextTrust(r), nextShown(r)
+	}
+	return r, nil
 }
 
 // checkAll makes all checks.
@@ -421,6 +443,7 @@ func notePlan(r *run) {
 	for _, note := range r.plan.Notes {
 		switch {
 		case note.Kind == convert.WindowNote: // Verdict.Window says it
+		case note.Kind == convert.SoftCapNote && v.Config != nil && slices.ContainsFunc(v.Config.Findings.All(), func(f Finding) bool { return f.Field == "logits_soft_cap" }): // it has another
 		case note.Kind == convert.HeadNote && r.sourceModel.Layout == model.HuggingFace: // Verdict.Runtime says it
 		case note.Kind == convert.TypesNote:
 			if fields, err := hfconfig.Fields(r.converted.Source, r.converted.Beside(hfconfig.Name)); err == nil {

@@ -161,7 +161,7 @@ func TestEditedSetting(t *testing.T) {
 		converted, recording string
 		given                model.Settings
 	}{
-		{plain, c.Recording("jax"), model.Settings{}}, {plain, c.Recording("hf5"), model.Settings{}}, {plain, c.Recording("hf5"), settingsOf(8, 30, true)}, {plain, c.Recording("hf5"), settingsOf(7, 30, true)},
+		{plain, c.Recording("jax"), model.Settings{}}, {plain, c.Recording("hf5"), model.Settings{}}, {plain, c.Recording("hf5"), settingsOf(8, 30, true)},
 		{capped, c.Recording("jax"), model.Settings{}}, {matched, c.Recording("jax"), model.Settings{}}, {matched, own, model.Settings{}},
 	} {
 		v, err := verifyFiles(t, original, tt.converted, Options{Golden: tt.recording, Settings: tt.given})
@@ -172,6 +172,65 @@ func TestEditedSetting(t *testing.T) {
 		if v.Answer() != "not the same model" || v.Logits[len(v.Logits)-1].OK || strings.Contains(notes, "made again") || strings.Contains(notes, "both stand for") ||
 			tt.given.AttentionWindow == nil && !strings.Contains(notes, "attention window 8, logits soft cap 30, embedding scale true: as conversion.json records, "+map[bool]string{true: "because", false: "not proven"}[tt.recording == c.Recording("jax")]) {
 			t.Errorf("%s, %s: %s\n%s", tt.converted, tt.recording, v.Answer(), notes)
+		}
+	}
+}
+
+// A conversion.json that records a wrong setting makes no other model, whatever recording shows that; nor does a setting that was given.
+func TestWrongRecord(t *testing.T) {
+	c, hawk := cases.Open(t, "tiny-griffin"), cases.Open(t, "micro-hawk")
+	hawkOriginal, right := filepath.Join(hawk.Dir, "original", "torch.pt"), settingsOf(8, 30, true)
+	record := func(o convert.Options, from, to string) (converted string) {
+		name := "hf"
+		if o.To == convert.ToTorch {
+			name = "converted.pt"
+		}
+		source := filepath.Join(c.Dir, "original", "torch.pt")
+		if o.Settings.AttentionWindow == nil {
+			source, o.Settings = hawkOriginal, hawk.Settings
+		} else {
+			o.Settings = right
+		}
+		converted = filepath.Join(t.TempDir(), name)
+		convertFiles(t, source, converted, o)
+		path := converted + "." + manifest.Name
+		if o.To == convert.ToHF {
+			path = filepath.Join(converted, manifest.Name)
+		}
+		rewrite(t, path, replaced(from, to))
+		return converted
+	}
+	const window, softCap, records = `"attention_window": 8`, `"logits_soft_cap": 30.0`, "the same model, with settings as recorded, but conversion.json records "
+	original, hf, toHF, toTorch := filepath.Join(c.Dir, "original", "torch.pt"), filepath.Join(c.Dir, "hf"), convert.Options{To: convert.ToHF, Settings: right}, convert.Options{To: convert.ToTorch, Settings: right}
+	matching := convert.Options{To: convert.ToHF, Settings: right, MatchRuntime: convert.Transformers5}
+	seven := int64(7)
+	for _, tt := range []struct {
+		source, converted string
+		recording         string
+		given             model.Settings
+		want              string
+	}{
+		{hawkOriginal, record(convert.Options{To: convert.ToHF}, `"logits_soft_cap": 0.0`, softCap), hawk.Recording("jax"), model.Settings{}, records + "logits soft cap 30, not 0"},
+		{original, record(toHF, softCap, `"logits_soft_cap": 300.0`), c.Recording("jax"), model.Settings{}, records + "logits soft cap 300, not 30"},
+		{original, record(toHF, softCap, `"logits_soft_cap": 0.0`), c.Recording("hf5"), model.Settings{}, "the same model, with settings as recorded, not proven, but conversion.json records logits soft cap 0, not 30"},
+		{original, record(toHF, window, `"attention_window": 7`), c.Recording("hf5"), model.Settings{}, "not proven: config.json and conversion.json of the conversion disagree"},
+		{original, record(matching, window, `"attention_window": 9`), c.Recording("jax"), model.Settings{}, records + "attention window 9, not 8"},
+		{original, record(matching, `"match_runtime": "transformers5"`, `"match_runtime": "none"`), c.Recording("hf5"), right, "not proven: the recording was made with attention_window_size 8, and the conversion has 9"},
+		{original, record(toTorch, window, `"attention_window": 9`), c.Recording("jax"), model.Settings{}, "the same model, with settings as recorded, but converted.pt.conversion.json records attention window 9, not 8"},
+		{original, record(toTorch, softCap, `"logits_soft_cap": 50.0`), c.Recording("jax"), model.Settings{}, "the same model, with settings as recorded, but converted.pt.conversion.json records logits soft cap 50, not 30"},
+		{original, "", c.Recording("hf5"), settingsOf(8, 0, true), "not proven: the logits soft cap that was given is not the recording's"},
+		{hf, original, c.Recording("jax"), model.Settings{AttentionWindow: &seven}, "not proven: the attention window that was given is not the recording's"},
+	} {
+		o := Options{Golden: tt.recording, Settings: tt.given}
+		v, err := verifyAlone(t, tt.source, o)
+		if tt.converted != "" {
+			v, err = verifyFiles(t, tt.source, tt.converted, o)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Answer() != tt.want {
+			t.Errorf("%s, %s: want %q: %s", tt.converted, filepath.Base(tt.recording), tt.want, textOf(t, v))
 		}
 	}
 }

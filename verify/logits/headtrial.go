@@ -112,10 +112,17 @@ func (h *headTrial) softCaps() ([]hypothesis, error) {
 }
 
 func (h *headTrial) withSoftCap(softCap, recorded float64) hypothesis {
-	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
-	return withSetting(h.setting(SoftCapSetting, number(softCap), number(recorded)), "", func(m *reference.Model) {
+	return withSetting(h.setting(SoftCapSetting, h.in.softCapText(softCap), strconv.FormatFloat(recorded, 'g', -1, 64)), "", func(m *reference.Model) {
 		m.Config.LogitsSoftCap, m.Semantics = recorded, reference.Original
 	})
+}
+
+// softCapText writes a soft cap of the model, one that stands for none as 0.
+func (in *input) softCapText(softCap float64) string {
+	if in.model.Original.LogitsSoftCap == 0 {
+		softCap = 0
+	}
+	return strconv.FormatFloat(softCap, 'g', -1, 64)
 }
 
 // shownSoftCap returns the soft cap, of two digits, that makes the largest logit what was recorded; 0 if there is none, or if one that is 10%

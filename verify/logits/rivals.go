@@ -42,7 +42,7 @@ func rivals(in *input, o *Options) []*rival {
 		all = usualNumerics(l)
 	}
 	if own := in.model.ConfigUnder(in.semantics).LogitsSoftCap; own != usualSoftCap {
-		s := l.setting(SoftCapSetting, strconv.FormatFloat(own, 'g', -1, 64), strconv.Itoa(usualSoftCap))
+		s := l.setting(SoftCapSetting, in.softCapText(own), strconv.Itoa(usualSoftCap))
 		all = append(all, withSetting(s, "", func(m *reference.Model) { m.Config.LogitsSoftCap = usualSoftCap }))
 	}
 	var out []*rival

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/griffin-ckpt/griffin/convert/huggingface"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -133,6 +134,9 @@ func (m *Model) ConfigUnder(s reference.Semantics) *model.Config {
 		return &m.Original
 	}
 	c := m.Config
+	if m.Found.Layout != model.HuggingFace && c.LogitsSoftCap == 0 && s.DividesByCap() {
+		c.LogitsSoftCap, _ = huggingface.NoSoftCap(m.Found.Embedding().DType) // as its conversion has it
+	}
 	for _, r := range All {
 		if r.Semantics == s && r.configure != nil {
 			stated, _ := m.Found.StatedConfig() // of a model that is configured, it can be read
