@@ -82,10 +82,10 @@ func (p *planner) checkExpressed() error {
 		return nil
 	}
 	if p.Config.LogitsSoftCap == 0 && !p.keepsZeroCap() {
-		softCap, cost := huggingface.NoSoftCap(p.DType)
+		softCap, cost := p.noSoftCap()
 		form.LogitsSoftCap = manifest.Float(softCap)
 		if cost > 0 {
-			form.Inexact = append(form.Inexact, fmt.Sprintf("transformers always caps logits, and this model does not: in %s, logits up to 40 change by as much as %.2g with the best cap, %g (all of them tried)",
+			form.Inexact = append(form.Inexact, fmt.Sprintf("transformers always caps logits, and this model does not: in %s, logits up to 40 change by as much as %.2g with the best cap, %.0f (all of them tried)",
 				p.DType, cost, softCap))
 		}
 	}
@@ -106,6 +106,14 @@ func (p *planner) checkExpressed() error {
 		return err.Because(ReasonInexactF16)
 	}
 	return err.Because(ReasonInexact)
+}
+
+// noSoftCap is huggingface.NoSoftCap for the destination. A number in the source's config.json that stands for none there too is kept.
+func (p *planner) noSoftCap() (softCap, cost float64) {
+	if p.stated != nil && huggingface.IsNoSoftCap(p.stated.LogitsSoftCap, p.DType) {
+		return p.stated.LogitsSoftCap, 0
+	}
+	return huggingface.NoSoftCap(p.DType)
 }
 
 // keepsZeroCap reports whether the source's config.json has a soft cap of 0, with which transformers computes logits that are all zero. It is kept, so that

@@ -525,8 +525,8 @@ func TestHeadTrainedSince(t *testing.T) {
 	}
 }
 
-// TestLargeCapsOfOthers: without conversion.json a huge cap is kept in the Hugging Face layout, and is no
-// cap in an original.
+// TestLargeCapsOfOthers: without conversion.json a huge cap that stands for none is none to every target, and config.json keeps it where it stands for
+// none in the new dtype too. Another is the model's.
 func TestLargeCapsOfOthers(t *testing.T) {
 	dir := t.TempDir()
 	hf := filepath.Join(dir, "hf")
@@ -537,11 +537,20 @@ func TestLargeCapsOfOthers(t *testing.T) {
 		convertFile(t, "../testdata/micro-hawk/original/torch.pt", hf, Options{Overwrite: true,
 			Settings: model.Settings{LogitsSoftCap: &tt.cap, EmbeddingScale: ptr(true)}})
 		os.Remove(filepath.Join(hf, manifest.Name))
-		r := convertFile(t, hf, filepath.Join(dir, "hf16"), Options{DType: tensor.F16, Overwrite: true})
-		if float64(r.Settings.LogitsSoftCap) != tt.cap || r.HF != nil {
-			t.Errorf("cap %v: %+v, %+v", tt.cap, r.Settings, r.HF)
+		for dtype, want := range map[tensor.DType]float64{tensor.Invalid: tt.cap, tensor.BF16: tt.cap, tensor.F16: 1 << 11} {
+			if tt.original != 0 {
+				want = tt.cap
+			}
+			r := convertFile(t, hf, filepath.Join(dir, "hf16"), Options{DType: dtype, AllowInexact: true, Overwrite: true})
+			written := r.Settings.LogitsSoftCap
+			if r.HF != nil {
+				written = r.HF.LogitsSoftCap
+			}
+			if float64(r.Settings.LogitsSoftCap) != tt.original || float64(written) != want {
+				t.Errorf("cap %v in %v: %+v, %v in config.json", tt.cap, dtype, r.Settings, written)
+			}
 		}
-		r = convertFile(t, hf, filepath.Join(dir, "back.pt"), Options{To: ToTorch, Overwrite: true})
+		r := convertFile(t, hf, filepath.Join(dir, "back.pt"), Options{To: ToTorch, Overwrite: true})
 		if float64(r.Settings.LogitsSoftCap) != tt.original {
 			t.Errorf("cap %v, original: %+v", tt.cap, r.Settings)
 		}

@@ -133,9 +133,6 @@ func (p *planner) configure() error {
 	if m.Layout == model.HuggingFace && p.Layout == model.HuggingFace {
 		p.stated = stated
 	}
-	if p.stated != nil && !configured.NoCapRecorded {
-		p.Config.LogitsSoftCap = configured.Config.LogitsSoftCap // a huge cap of unknown meaning is kept as it is
-	}
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/convert/proof"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/orbax"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
@@ -385,7 +386,7 @@ func reasonLeft(r *convert.Result) string {
 // settingsLine returns the settings of the model and where they come from. Those of the same origin stand together.
 func settingsLine(r *convert.Result) string {
 	s, o := r.Settings, r.Origins
-	values := []string{fmt.Sprintf("attention window %d", s.AttentionWindow), fmt.Sprintf("logits soft cap %g", float64(s.LogitsSoftCap)),
+	values := []string{fmt.Sprintf("attention window %d", s.AttentionWindow), "logits soft cap " + hfconfig.Decimal(float64(s.LogitsSoftCap)),
 		fmt.Sprintf("embedding scale %t", s.EmbeddingScale)}
 	var origins, parts []string
 	for i, origin := range []string{o.AttentionWindow, o.LogitsSoftCap, o.EmbeddingScale} {

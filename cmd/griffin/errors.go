@@ -21,6 +21,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert/proof"
 	"github.com/griffin-ckpt/griffin/convert/run"
 	"github.com/griffin-ckpt/griffin/formats"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/quantized"
 	"github.com/griffin-ckpt/griffin/formats/storage"
 	"github.com/griffin-ckpt/griffin/formats/storage/publish"
@@ -374,7 +375,7 @@ func statedFlags(s model.Settings) (flags []string) {
 		flags = append(flags, fmt.Sprintf("--attention-window %d", *w))
 	}
 	if x := s.LogitsSoftCap; x != nil {
-		flags = append(flags, fmt.Sprintf("--logits-soft-cap %g", *x))
+		flags = append(flags, "--logits-soft-cap "+hfconfig.Decimal(*x))
 	}
 	if is := s.EmbeddingScale; is != nil {
 		flags = append(flags, fmt.Sprintf("--embedding-scale=%t", *is))

@@ -230,7 +230,7 @@ func (s *modelSummary) lines() []string {
 		}
 	}
 	if s.AttentionWindow != nil {
-		settings := fmt.Sprintf("logits soft cap %g, embedding scale %t", *s.LogitsSoftCap, *s.EmbeddingScale)
+		settings := fmt.Sprintf("logits soft cap %s, embedding scale %t", hfconfig.Decimal(*s.LogitsSoftCap), *s.EmbeddingScale)
 		if s.attends() {
 			settings = fmt.Sprintf("attention window %d, ", *s.AttentionWindow) + settings
 		}

@@ -139,7 +139,7 @@ func overruled(r *Configured) string {
 		parts = append(parts, fmt.Sprintf("attention window %d, not %d", was, c.AttentionWindow))
 	}
 	if was := float64(known.LogitsSoftCap); was != c.LogitsSoftCap {
-		parts = append(parts, fmt.Sprintf("logits soft cap %v, not %v", was, c.LogitsSoftCap))
+		parts = append(parts, fmt.Sprintf("logits soft cap %s, not %s", hfconfig.Decimal(was), hfconfig.Decimal(c.LogitsSoftCap)))
 	}
 	if was := known.EmbeddingScale; was != c.EmbeddingScale && (m.files.config == nil || m.files.config.TieWordEmbeddings || m.HeadRelation != UnknownHead) {
 		parts = append(parts, fmt.Sprintf("embedding scale %t, not %t", was, c.EmbeddingScale))

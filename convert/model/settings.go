@@ -154,7 +154,7 @@ func (r *Configured) checkGiven(s Settings, path string) error {
 		add("AttentionWindow", s.AttentionWindow == nil, "attention window %d%s, not %d", original.AttentionWindow, window, x)
 	}
 	if x := given.LogitsSoftCap; x != stated.LogitsSoftCap && x != original.LogitsSoftCap {
-		add("LogitsSoftCap", s.LogitsSoftCap == nil, "logits soft cap %v%s, not %v", original.LogitsSoftCap, softCap, x)
+		add("LogitsSoftCap", s.LogitsSoftCap == nil, "logits soft cap %s%s, not %s", hfconfig.Decimal(original.LogitsSoftCap), softCap, hfconfig.Decimal(x))
 	}
 	if x := given.EmbeddingScale; x != original.EmbeddingScale {
 		add("EmbeddingScale", s.EmbeddingScale == nil, "embedding scale %t%s, not %t", original.EmbeddingScale, scale, x)
@@ -178,7 +178,7 @@ func (r *Configured) expressed() (window, softCap, scale string) {
 		window = fmt.Sprintf(" (config.json has %d, one more, as conversion.json records)", n)
 	}
 	if x := r.Config.LogitsSoftCap; x != r.Original.LogitsSoftCap {
-		softCap = fmt.Sprintf(" (for which %v in config.json stands)", x)
+		softCap = fmt.Sprintf(" (for which %s in config.json stands)", hfconfig.Decimal(x))
 	}
 	if r.Config.EmbeddingScale != r.Original.EmbeddingScale {
 		scale = " (" + r.Origins.EmbeddingScale + ")"

@@ -100,7 +100,7 @@ var imports = []struct {
 	{"verify/internal/cases", []string{"convert/...", "formats", "verify/runtime"}}, // for tests
 	{"verify/internal/float", nil},
 	{"verify/internal/forward", []string{"reference"}},
-	{"verify/internal/recordcheck", []string{"convert", "convert/manifest", "convert/model", "formats/tensor"}},
+	{"verify/internal/recordcheck", []string{"convert", "convert/manifest", "convert/model", "formats/hfconfig", "formats/tensor"}},
 	{"verify/internal/statement", []string{"convert", "convert/huggingface", "convert/manifest", "convert/model", "formats/hfconfig", "formats/tensor"}},
 	{"verify/logits", []string{"convert/...", "formats/storage", "formats/tensor", "reference", "verify/golden", "verify/internal/float", "verify/internal/forward", "verify/runtime", "verify/stats"}},
 	{"verify/report", []string{"formats/storage", "formats/storage/publish", "formats/strictjson", "formats/tensor", "reference", "reference/perplexity", "verify", "verify/diff/...", "verify/golden", "verify/internal/...", "verify/logits", "verify/report/internal/...", "verify/runtime", "verify/stats"}},

@@ -10,6 +10,7 @@ import (
 	"github.com/griffin-ckpt/griffin/convert"
 	"github.com/griffin-ckpt/griffin/convert/manifest"
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 )
 
@@ -98,7 +99,7 @@ func (c *Check) CompareSettings(p *convert.Plan) {
 		c.add(recordedWindow, want, got, effect)
 	}
 	if want, got := p.Config.LogitsSoftCap, float64(c.Settings.LogitsSoftCap); want != got {
-		c.add(settingsField+"logits_soft_cap", want, got, effect)
+		c.add(settingsField+"logits_soft_cap", hfconfig.Decimal(want), hfconfig.Decimal(got), effect)
 	}
 	if want, got := p.Config.EmbeddingScale, c.Settings.EmbeddingScale; want != got {
 		c.add(ScaleField, want, got, effect)
