@@ -44,6 +44,12 @@ func TestParse(t *testing.T) {
 	}{
 		{"manifest", `{"griffin": "v1", "layout": "flax", "tensors": []}`, true, false},
 		{"unknown fields", `{"griffin": "v1", "more": [1]}`, true, false},
+		{"settings", `{"griffin": "v1", "settings": {"attention_window": 8, "logits_soft_cap": 0.0, "embedding_scale": false}}`, true, false},
+		{"no settings", `{"griffin": "v1", "settings": null}`, true, false},
+		{"settings without a window", `{"griffin": "v1", "settings": {"logits_soft_cap": 30.0, "embedding_scale": true}}`, false, true},
+		{"settings without a soft cap", `{"griffin": "v1", "settings": {"attention_window": 8, "embedding_scale": true}}`, false, true},
+		{"settings of which one is null", `{"griffin": "v1", "settings": {"attention_window": 8, "logits_soft_cap": 30.0, "embedding_scale": null}}`, false, true},
+		{"another program's settings", `{"settings": {"attention_window": 8}}`, false, false},
 		{"another program's", `{"converted": true}`, false, false},
 		{"no object", `[]`, false, false},
 		{"no version", `{"griffin": "", "tensors": null}`, false, false},
@@ -134,7 +140,7 @@ func TestRead(t *testing.T) {
 // FuzzParse: any text is a manifest that can be written and parsed again, no manifest, or a
 // *tensor.FormatError.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"griffin": "1", "layout": "huggingface", "settings": {"attention_window": 8}, "huggingface": {"match_runtime": "transformers5", "attention_window_size": 9}}`))
+	f.Add([]byte(`{"griffin": "1", "layout": "huggingface", "settings": {"attention_window": 8, "logits_soft_cap": 30, "embedding_scale": true}, "huggingface": {"match_runtime": "transformers5", "attention_window_size": 9}}`))
 	f.Add([]byte(`{"griffin": 7}`))
 	f.Add([]byte(`{"tensors": "none"}`))
 	f.Add([]byte(`{"griffin": "1", "adapter": {"files": [{"sha256": "1"}]}, "tensors": [{"name": "a", "shape": [2], "blake3": "0", "from": [{"name": "b", "sha256": "1"}], "divided_by": 2}, null], "files": []}`))

@@ -1,7 +1,10 @@
 package manifest
 
 import (
+	"encoding/json"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/strictjson"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
@@ -185,4 +188,18 @@ func (p *parser) shape(shape *[]int64) error {
 		(*shape)[len(*shape)-1] = axis
 		return nil
 	})
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Settings that lack one of those which every record of settings has are an error: 0 and false would be settings.
+func (s *Settings) UnmarshalJSON(text []byte) error {
+	var members map[string]any
+	if err := json.Unmarshal(text, &members); err != nil {
+		return err
+	}
+	lacking := slices.DeleteFunc([]string{"attention_window", "logits_soft_cap", "embedding_scale"}, func(name string) bool { return members[name] != nil })
+	if len(lacking) > 0 {
+		return tensor.Bad("its settings lack %s", strings.Join(lacking, ", "))
+	}
+	type plain Settings // without this method
+	return json.Unmarshal(text, (*plain)(s))
 }
