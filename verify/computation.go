@@ -36,7 +36,7 @@ func (r *run) checkComputation(ctx context.Context) (err error) {
 		return nil
 	}
 	if c.source, err = runtime.New(r.sourceModel, r.options.Settings); err != nil {
-		return err
+		return withStated(ctx, err, r)
 	}
 	c.source = r.recordedOriginal(c.source)
 	if r.converted == nil {

@@ -170,6 +170,7 @@ func TestWithStated(t *testing.T) {
 		{"config.json", lacks, hf, nil, "p", true},
 		{"config.json, and a record that cannot be read", lacks, hf, unreadable, "p; conversion.json of the conversion cannot be used: cut short", true},
 		{"an original", lacks, torch, nil, "p", false},
+		{"an original, and a record that cannot be read", lacks, torch, unreadable, "p; conversion.json of the conversion cannot be used: cut short", false},
 		{"no model", lacks, nil, nil, "p", false},
 	} {
 		got := withStated(t.Context(), tt.err, &run{convertedModel: tt.m, record: record{err: tt.unreadable}})

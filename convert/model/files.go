@@ -53,22 +53,28 @@ func readFiles(m *Model) *files {
 func (m *Model) StatedConfig() (*hfconfig.Config, error) { return m.files.config, m.files.configErr }
 
 // withoutSettings names the checkpoint in an error about settings that are missing, and if it is in the Hugging Face layout the config.json that is
-// not there. A conversion.json does not replace that: it records neither the base of the rotary embedding nor other constants.
+// not there. A conversion.json does not replace that: it records neither the base of the rotary embedding nor other constants. One that would have had
+// the settings and cannot be read is named.
 func (m *Model) withoutSettings(err error) error {
 	var missing *OptionError
 	if !errors.As(err, &missing) || len(missing.Missing) == 0 {
 		return err
 	}
 	c, named := m.Checkpoint, *missing
+	problem := missing.Problem
+	var unreadable *tensor.FormatError
+	if _, _, err := m.Manifest(); errors.As(err, &unreadable) && (m.Layout != HuggingFace || path.Base(unreadable.File) != manifest.Name) {
+		problem += fmt.Sprintf("; %s cannot be used: %v", manifest.Name, unreadable)
+	}
 	if m.Layout != HuggingFace {
-		named.Problem = c.Path + ": " + missing.Problem
+		named.Problem = c.Path + ": " + problem
 		return &named
 	}
 	where := "beside"
 	if c.Documents == "" && path.Dir(c.Beside(hfconfig.Name)) == path.Clean(c.Root) {
 		where = "in"
 	}
-	named.Problem = "there is no " + hfconfig.Name + " " + where + " " + c.Path + ": download or copy it; without it, " + missing.Problem
+	named.Problem = "there is no " + hfconfig.Name + " " + where + " " + c.Path + ": download or copy it; without it, " + problem
 	return &named
 }
 
