@@ -44,13 +44,7 @@ func (c *conversion) planContainer(src *tensor.Checkpoint, dst string) error {
 	record, at, recordErr := manifest.Read(src.Source, src.Root)
 	c.manifest = func() (*manifest.Record, string, error) { return record, at, recordErr }
 	if record != nil && c.from == c.to && c.to != model.UnknownLayout && record.Layout == c.to.String() {
-		c.settings, c.form = record.Settings, record.HuggingFace
-		if o.toFile(dst) && !isAsOriginal(src, record.Settings) {
-			c.settings, c.form = nil, nil // without its config.json, they would describe another model
-		}
-		if c.settings != nil {
-			c.recorded = []string{"attention_window", "logits_soft_cap", "embedding_scale"}
-		}
+		c.takeSettings(record, o.toFile(dst))
 	}
 	c.addCopies(renamed, oldNames)
 	if err := checkHoldable(src, c.Dests); err != nil {
@@ -60,20 +54,62 @@ func (c *conversion) planContainer(src *tensor.Checkpoint, dst string) error {
 	return c.planCompanions(dst)
 }
 
-// isAsOriginal reports whether a checkpoint has the settings of its record, and computes what the original does with them: its config.json, if it has
-// one, states nothing else.
-func isAsOriginal(c *tensor.Checkpoint, known *manifest.Settings) bool {
-	m, err := model.Recognize(c, model.Options{KeepExtra: true})
-	if err != nil || known == nil {
-		return true // nothing is known of a part of a model
+// takeSettings takes the settings that the conversion.json of the source records. If the source is not as that says, they are those that a conversion
+// of its model takes; beside a file there are none then, because without its config.json they would describe another model.
+func (o *outline) takeSettings(record *manifest.Record, toFile bool) {
+	m, err := model.Recognize(o.checkpoint, model.Options{KeepExtra: true})
+	if err != nil || m.Problems() != nil || record.Settings == nil { // nothing else is known of a part of a model
+		o.takeRecorded(record)
+		return
 	}
 	configured, err := m.Configure(model.Settings{})
-	if err != nil {
-		return true
+	isOf := model.Describes(record, m)
+	switch {
+	case isOf && (err != nil || isAsRecorded(configured, record.Settings) && !(toFile && len(model.BeyondOriginal(m, &configured.Original)) > 0)):
+		o.takeRecorded(record)
+	case err == nil && !toFile:
+		o.takeStated(configured)
 	}
-	original := &configured.Original
-	return original.AttentionWindow == known.AttentionWindow && original.LogitsSoftCap == float64(known.LogitsSoftCap) && original.EmbeddingScale == known.EmbeddingScale &&
-		len(model.BeyondOriginal(m, original)) == 0
+}
+
+// takeRecorded takes what a record says.
+func (o *outline) takeRecorded(record *manifest.Record) {
+	if o.settings, o.form = record.Settings, record.HuggingFace; o.settings != nil {
+		o.recorded = []string{"attention_window", "logits_soft_cap", "embedding_scale"}
+		o.origins = model.Origins{AttentionWindow: model.FromRecord, LogitsSoftCap: model.FromRecord, EmbeddingScale: model.FromRecord}
+	}
+}
+
+// takeStated takes the settings of a Hugging Face directory, whose config.json is copied.
+func (o *outline) takeStated(configured *model.Configured) {
+	original, stated := &configured.Original, &configured.Config
+	o.origins = configured.Origins
+	o.settings = &manifest.Settings{Preset: configured.Preset, AttentionWindow: original.AttentionWindow, WindowAssumed: configured.WindowAssumed,
+		LogitsSoftCap: manifest.Float(original.LogitsSoftCap), EmbeddingScale: original.EmbeddingScale}
+	form := manifest.HuggingFace{AttentionWindowSize: stated.AttentionWindow, LogitsSoftCap: manifest.Float(stated.LogitsSoftCap), TieWordEmbeddings: !stated.SeparateHead}
+	if recorded := configured.Form; recorded != nil {
+		form.Inexact = recorded.Inexact
+		if stated.AttentionWindow != original.AttentionWindow {
+			form.MatchRuntime = recorded.MatchRuntime
+		}
+		if !original.EmbeddingScale {
+			form.EmbeddingDividedBy = recorded.EmbeddingDividedBy
+		}
+	}
+	if !form.Plain(original.LogitsSoftCap) {
+		o.form = &form
+	}
+	for _, note := range []string{configured.WindowDoubt(), configured.Overruled} {
+		if note != "" {
+			o.notes = append(o.notes, note)
+		}
+	}
+}
+
+// isAsRecorded reports whether a model has the settings of its record.
+func isAsRecorded(c *model.Configured, known *manifest.Settings) bool {
+	original := &c.Original
+	return (original.AttentionWindow == known.AttentionWindow || !original.Has(model.Attention)) && original.LogitsSoftCap == float64(known.LogitsSoftCap) && original.EmbeddingScale == known.EmbeddingScale
 }
 
 // selectTensors returns the checkpoint with the tensors that one of the patterns matches, and the others. A

@@ -20,6 +20,7 @@ type outline struct {
 
 	settings *manifest.Settings    // nil if unknown
 	recorded []string              // names of settings that are those in the source's conversion.json
+	origins  model.Origins         // of settings
 	form     *manifest.HuggingFace // nil if config.json states the settings as they are
 	copies   []model.Copy          // tensors of the source that are left out because they are copies
 	left     []*tensor.Tensor      // other tensors of the source that are left out
@@ -32,7 +33,7 @@ type outline struct {
 func (p *Plan) outline() *outline {
 	m := p.Source
 	o := &outline{List: p.List, checkpoint: m.Checkpoint, from: m.Layout, to: p.Layout, prefix: m.Prefix, dtype: p.DType, keep: p.Keep,
-		settings: p.settings(), recorded: p.SettingsRecorded, form: p.form(), copies: p.Copies, left: p.Left, manifest: m.Manifest}
+		settings: p.settings(), recorded: p.SettingsRecorded, origins: p.SettingsOrigins, form: p.form(), copies: p.Copies, left: p.Left, manifest: m.Manifest}
 	for _, note := range p.Notes {
 		o.notes = append(o.notes, note.Text)
 	}

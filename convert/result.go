@@ -76,11 +76,9 @@ func (c *conversion) describe(dst string) *Result {
 	src := c.checkpoint
 	r := &Result{Source: src.Path, Step: src.Step(), Format: src.Format, Layout: c.from.String(), Destination: storage.WithoutQuery(dst),
 		To: c.options.To.String(), OutputFormat: c.output.format(), OutputLayout: c.to.String(),
-		DryRun: c.options.DryRun, DType: c.dtype.String(), Settings: c.settings, Recorded: c.recorded, HF: c.form, Shards: c.output.shards(), Files: c.output.files()}
+		DryRun: c.options.DryRun, DType: c.dtype.String(), Settings: c.settings, Recorded: c.recorded, Origins: c.origins, HF: c.form, Shards: c.output.shards(), Files: c.output.files()}
 	if c.plan != nil {
-		r.BlockTypes, r.Origins = c.plan.Config.BlockTypes, c.plan.SettingsOrigins
-	} else {
-		r.Origins = model.Origins{AttentionWindow: model.FromRecord, LogitsSoftCap: model.FromRecord, EmbeddingScale: model.FromRecord} // if there are settings
+		r.BlockTypes = c.plan.Config.BlockTypes
 	}
 	if i := slices.IndexFunc(src.Details, func(d tensor.Detail) bool { return d.Key == "weights" }); i >= 0 && src.Format == zero.Format {
 		r.Weights = src.Details[i].Value

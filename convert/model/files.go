@@ -112,7 +112,7 @@ func recordedSettings(m *Model, s Settings) (completed Settings, recorded []stri
 // there are none. A directory of transformers that lacks its config.json may have had one with other numerics.
 func settingsRecord(m *Model) *manifest.Settings {
 	record, at, _ := m.Manifest()
-	if record == nil || record.Settings == nil || !describes(record, m) {
+	if record == nil || record.Settings == nil || !Describes(record, m) {
 		return nil
 	}
 	if m.Layout == HuggingFace && (m.files.config != nil || m.files.configErr != nil || path.Base(at) == manifest.Name || !isPlain(record)) {
@@ -134,7 +134,7 @@ func overruled(r *Configured) string {
 	m, c := r.Model, &r.Original
 	known, origin := settingsRecord(m), "given"
 	record, at, _ := m.Manifest()
-	if hasConfig := m.files.config != nil; hasConfig && record != nil && describes(record, m) {
+	if hasConfig := m.files.config != nil; hasConfig && record != nil && Describes(record, m) {
 		known, origin = record.Settings, "config.json has it"
 	}
 	if known == nil {
@@ -156,9 +156,9 @@ func overruled(r *Configured) string {
 	return fmt.Sprintf("%s records %s as %s", path.Base(at), strings.Join(parts, "; "), origin)
 }
 
-// describes reports whether a manifest has the names, types and shapes of all tensors of the
+// Describes reports whether a manifest has the names, types and shapes of all tensors of the
 // model.
-func describes(record *manifest.Record, m *Model) bool {
+func Describes(record *manifest.Record, m *Model) bool {
 	if record.Layout != m.Layout.String() || len(m.Tensors) == 0 {
 		return false
 	}
