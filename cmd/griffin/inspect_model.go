@@ -67,7 +67,7 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 		if written := configured.Config.AttentionWindow; written != c.AttentionWindow {
 			matched = written
 		}
-		if preset == "" {
+		if preset == "" && !configured.ScaleAssumed() {
 			preset = presetOf(m, &configured.Original)
 		}
 	}
@@ -79,7 +79,10 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 		s.BlockTypes = append(s.BlockTypes, string(b))
 	}
 	if complete {
-		s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale = &c.AttentionWindow, &c.LogitsSoftCap, &c.EmbeddingScale
+		s.AttentionWindow, s.LogitsSoftCap = &c.AttentionWindow, &c.LogitsSoftCap
+		if !configured.ScaleAssumed() {
+			s.EmbeddingScale = &c.EmbeddingScale
+		}
 	}
 	s.Notes = slices.Clone(m.Notes)
 	stated, configErr := m.StatedConfig()
@@ -99,8 +102,10 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	if problems, ok := m.Problems().(*model.MismatchError); ok {
 		s.addProblems(problems)
 		if stated != nil && configErr == nil {
-			scale := true // transformers always scales
-			s.AttentionWindow, s.LogitsSoftCap, s.EmbeddingScale = &stated.AttentionWindowSize, &stated.LogitsSoftCap, &scale
+			s.AttentionWindow, s.LogitsSoftCap = &stated.AttentionWindowSize, &stated.LogitsSoftCap
+			if stated.TieWordEmbeddings || len(m.Heads) == 0 {
+				s.EmbeddingScale = new(true) // transformers always scales
+			}
 		}
 	}
 	if bad := (*tensor.FormatError)(nil); errors.As(err, &bad) && m.Layout == model.HuggingFace && m.Problems() == nil {
@@ -124,7 +129,7 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 			}
 		}
 	}
-	if note := uncomparedHead(m, stated, isCopy); note != "" && configErr == nil {
+	if note := uncomparedHead(m, stated, isCopy, s.AttentionWindow != nil && s.EmbeddingScale == nil); note != "" && configErr == nil {
 		s.Notes = append(s.Notes, note)
 	}
 	if complete && configured.Overruled != "" {
@@ -134,8 +139,9 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	return s
 }
 
-// uncomparedHead says that an output head that is taken for the embedding is not compared with it; "" if there is none. stated is nil without a config.json.
-func uncomparedHead(m *model.Model, stated *hfconfig.Config, isCopy bool) string {
+// uncomparedHead says that an output head is not compared with the embedding, for which it is taken, or which may be the head divided: then the embedding
+// scale is open. It is "" if there is none. stated is nil without a config.json.
+func uncomparedHead(m *model.Model, stated *hfconfig.Config, isCopy, isOpen bool) string {
 	h := model.UncomparedHead(m)
 	if h == nil {
 		return ""
@@ -144,6 +150,8 @@ func uncomparedHead(m *model.Model, stated *hfconfig.Config, isCopy bool) string
 	switch {
 	case stated == nil && m.Layout != model.HuggingFace:
 		return fmt.Sprintf("%s is not compared with the embedding here, nor counted as parameters of its own", head)
+	case stated != nil && isOpen:
+		return fmt.Sprintf("the embedding scale is unknown, because %s is not compared with the embedding here, as convert and verify compare it; it counts as parameters of its own", head)
 	case stated == nil || !stated.TieWordEmbeddings:
 		return ""
 	}
@@ -230,7 +238,10 @@ func (s *modelSummary) lines() []string {
 		}
 	}
 	if s.AttentionWindow != nil {
-		settings := fmt.Sprintf("logits soft cap %s, embedding scale %t", hfconfig.Decimal(*s.LogitsSoftCap), *s.EmbeddingScale)
+		settings := fmt.Sprintf("logits soft cap %s, embedding scale unknown", hfconfig.Decimal(*s.LogitsSoftCap))
+		if is := s.EmbeddingScale; is != nil {
+			settings = fmt.Sprintf("logits soft cap %s, embedding scale %t", hfconfig.Decimal(*s.LogitsSoftCap), *is)
+		}
 		if s.attends() {
 			settings = fmt.Sprintf("attention window %d, ", *s.AttentionWindow) + settings
 		}

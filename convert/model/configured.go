@@ -132,6 +132,17 @@ func (r *Configured) HasPresetWindow() bool {
 	return p != nil && p.Config.AttentionWindow == r.Config.AttentionWindow
 }
 
+// ScaleAssumed reports whether nothing shows that Original.EmbeddingScale is right: config.json unties the output head, which was not compared with the
+// embedding, and no conversion.json of the model records the same.
+func (r *Configured) ScaleAssumed() bool {
+	m := r.Model
+	if m.HeadRelation != UnknownHead || m.files.config == nil || m.files.config.TieWordEmbeddings || UncomparedHead(m) == nil {
+		return false
+	}
+	record, _, err := m.Manifest()
+	return err != nil || record == nil || record.Settings == nil || record.Settings.EmbeddingScale != r.Original.EmbeddingScale || !Describes(record, m)
+}
+
 // WindowDoubt says why Original.AttentionWindow may not be the original's, "" if nothing speaks against it.
 func (r *Configured) WindowDoubt() string {
 	if !r.WindowAssumed {

@@ -140,20 +140,43 @@ func overruled(r *Configured) string {
 	if known == nil {
 		return ""
 	}
-	var parts []string
+	var parts, all []string
 	if was := known.AttentionWindow; was != c.AttentionWindow && c.Has(Attention) && !r.WindowAssumed {
 		parts = append(parts, fmt.Sprintf("attention window %d, not %d", was, c.AttentionWindow))
 	}
 	if was := float64(known.LogitsSoftCap); was != c.LogitsSoftCap {
 		parts = append(parts, fmt.Sprintf("logits soft cap %s, not %s", hfconfig.Decimal(was), hfconfig.Decimal(c.LogitsSoftCap)))
 	}
-	if was := known.EmbeddingScale; was != c.EmbeddingScale && (m.files.config == nil || m.files.config.TieWordEmbeddings || m.HeadRelation != UnknownHead) {
-		parts = append(parts, fmt.Sprintf("embedding scale %t, not %t", was, c.EmbeddingScale))
+	scale := fmt.Sprintf("embedding scale %t, not %t", known.EmbeddingScale, c.EmbeddingScale)
+	isOther, shownBy := known.EmbeddingScale != c.EmbeddingScale, scaleShownBy(m)
+	if isOther && m.files.config == nil {
+		parts = append(parts, scale)
 	}
-	if parts == nil {
+	if parts != nil {
+		all = append(all, strings.Join(parts, "; ")+" as "+origin)
+	}
+	if isOther && shownBy != "" {
+		all = append(all, scale+" as "+shownBy)
+	}
+	if all == nil {
 		return ""
 	}
-	return fmt.Sprintf("%s records %s as %s", path.Base(at), strings.Join(parts, "; "), origin)
+	return path.Base(at) + " records " + strings.Join(all, "; ")
+}
+
+// scaleShownBy says what in a Hugging Face directory shows whether embeddings are scaled, of which config.json has no field; "" for nothing.
+func scaleShownBy(m *Model) string {
+	switch config := m.files.config; {
+	case config == nil:
+		return ""
+	case m.HeadRelation != UnknownHead:
+		return "the output head shows"
+	case config.TieWordEmbeddings && config.Has("tie_word_embeddings"):
+		return "follows from tie_word_embeddings true in config.json"
+	case config.TieWordEmbeddings:
+		return "follows from config.json, which has no tie_word_embeddings"
+	}
+	return ""
 }
 
 // Describes reports whether a manifest has the names, types and shapes of all tensors of the
