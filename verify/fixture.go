@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -146,7 +147,7 @@ func (c *computation) noteGiven(result *logits.Result, given model.Settings) {
 		add(logits.WindowSetting, "attention window %d", *w)
 	}
 	if x := given.LogitsSoftCap; x != nil {
-		add(logits.SoftCapSetting, "logits soft cap %g", *x)
+		add(logits.SoftCapSetting, "logits soft cap %s", hfconfig.Decimal(*x))
 	}
 	if s := result.Site("", "hidden.0", false); given.EmbeddingScale != nil && (s == nil || !s.OK) {
 		add(logits.ScaleSetting, "embedding scale %t", *given.EmbeddingScale)

@@ -63,7 +63,7 @@ func noteDoubted(r *run) {
 	}
 	c, known := &r.plan.Config, recordedValues(r.record.Settings)
 	doubt(r.given.AttentionWindow != nil && c.Has(model.Attention), logits.WindowSetting, c.AttentionWindow, known[logits.WindowSetting])
-	doubt(r.given.LogitsSoftCap != nil, logits.SoftCapSetting, c.LogitsSoftCap, known[logits.SoftCapSetting])
+	doubt(r.given.LogitsSoftCap != nil, logits.SoftCapSetting, hfconfig.Decimal(c.LogitsSoftCap), known[logits.SoftCapSetting])
 	doubt(r.given.EmbeddingScale != nil, logits.ScaleSetting, c.EmbeddingScale, known[logits.ScaleSetting])
 	if doubted != nil {
 		r.verdict.Notes = append(r.verdict.Notes, strings.Join(doubted, "; ")+": if what was given is wrong, the checkpoint need not be")
@@ -271,7 +271,7 @@ func agrees(l *logits.Result, s *logits.Setting, known *manifest.Settings) bool 
 
 // recordedValues are the values of a record by the names of settings.
 func recordedValues(known *manifest.Settings) map[logits.SettingName]any {
-	return map[logits.SettingName]any{logits.WindowSetting: known.AttentionWindow, logits.SoftCapSetting: float64(known.LogitsSoftCap), logits.ScaleSetting: known.EmbeddingScale}
+	return map[logits.SettingName]any{logits.WindowSetting: known.AttentionWindow, logits.SoftCapSetting: hfconfig.Decimal(float64(known.LogitsSoftCap)), logits.ScaleSetting: known.EmbeddingScale}
 }
 
 // matchedWith says what a recording of an original shows of settings with which the model matches it, and what it does not: values that are close
@@ -362,7 +362,7 @@ func onlyGiven(m *model.Model, given model.Settings) []string {
 		all = append(all, fmt.Sprintf("attention window %d", *w))
 	}
 	if x := given.LogitsSoftCap; x != nil {
-		all = append(all, fmt.Sprintf("logits soft cap %g", *x))
+		all = append(all, "logits soft cap "+hfconfig.Decimal(*x))
 	}
 	if x := given.EmbeddingScale; x != nil {
 		all = append(all, fmt.Sprintf("embedding scale %t", *x))

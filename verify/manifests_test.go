@@ -234,7 +234,7 @@ func TestRecordedSettings(t *testing.T) {
 		{"a window that is too large", model.Settings{}, replaced(`"attention_window": 5`, `"attention_window": 2147483648`), nil, "", true},
 		{"no soft cap", model.Settings{}, replaced(`"logits_soft_cap": 20`, `"logits_soft_cap": 0`), []string{"attention_window", "logits_soft_cap", "embedding_scale"}, "attention window 5, logits soft cap 0, ", false},
 		{"the largest soft cap", model.Settings{}, replaced(`"logits_soft_cap": 20.0`, `"logits_soft_cap": 3.4028234663852886e+38`), []string{"attention_window", "logits_soft_cap", "embedding_scale"},
-			"attention window 5, logits soft cap 3.4028234663852886e+38, ", false},
+			"attention window 5, logits soft cap 340282346638528860000000000000000000000, ", false},
 		{"a negative soft cap", model.Settings{}, replaced(`"logits_soft_cap": 20`, `"logits_soft_cap": -20`), nil, "", true},
 		{"a soft cap that is too large", model.Settings{}, replaced(`"logits_soft_cap": 20.0`, `"logits_soft_cap": 1e39`), nil, "", true},
 		{"a corrupt record", model.Settings{}, func([]byte) []byte { return []byte("{") }, nil, "", true},

@@ -200,7 +200,7 @@ func replaceStated(r *run) {
 		add(logits.WindowSetting, *w, original.AttentionWindow, stated.Origins.AttentionWindow)
 	}
 	if x := s.LogitsSoftCap; x != nil && *x != own.LogitsSoftCap && *x != original.LogitsSoftCap {
-		add(logits.SoftCapSetting, *x, original.LogitsSoftCap, stated.Origins.LogitsSoftCap)
+		add(logits.SoftCapSetting, hfconfig.Decimal(*x), hfconfig.Decimal(original.LogitsSoftCap), stated.Origins.LogitsSoftCap)
 	}
 	if x := s.EmbeddingScale; x != nil && *x != original.EmbeddingScale {
 		add(logits.ScaleSetting, *x, original.EmbeddingScale, stated.Origins.EmbeddingScale)
@@ -221,7 +221,7 @@ func dropRefuted(r *run) {
 		drop(logits.WindowSetting, *w, func() { s.AttentionWindow, r.given.AttentionWindow = nil, nil })
 	}
 	if x := s.LogitsSoftCap; x != nil {
-		drop(logits.SoftCapSetting, *x, func() { s.LogitsSoftCap, r.given.LogitsSoftCap = nil, nil })
+		drop(logits.SoftCapSetting, hfconfig.Decimal(*x), func() { s.LogitsSoftCap, r.given.LogitsSoftCap = nil, nil })
 	}
 	if is := s.EmbeddingScale; is != nil {
 		drop(logits.ScaleSetting, *is, func() { s.EmbeddingScale, r.given.EmbeddingScale = nil, nil })
@@ -263,7 +263,7 @@ func replaceGiven(ctx context.Context, r *run) error {
 		replace(logits.WindowSetting, given.AttentionWindow, *w, found.Window, func() { s.AttentionWindow, r.given.AttentionWindow = w, nil })
 	}
 	if x := found.LogitsSoftCap; x != nil && *x != given.LogitsSoftCap && (preset || r.given.LogitsSoftCap != nil) {
-		replace(logits.SoftCapSetting, given.LogitsSoftCap, *x, found.SoftCap, func() { s.LogitsSoftCap, r.given.LogitsSoftCap = x, nil })
+		replace(logits.SoftCapSetting, hfconfig.Decimal(given.LogitsSoftCap), hfconfig.Decimal(*x), found.SoftCap, func() { s.LogitsSoftCap, r.given.LogitsSoftCap = x, nil })
 	}
 	if x := found.EmbeddingScale; x != nil && *x != given.EmbeddingScale && (preset || r.given.EmbeddingScale != nil) {
 		replace(logits.ScaleSetting, given.EmbeddingScale, *x, found.Scale, func() { s.EmbeddingScale, r.given.EmbeddingScale = x, nil })
@@ -412,7 +412,7 @@ func disputes(r *run) (all []dispute) {
 		add(logits.WindowSetting, windowField(fields), known.AttentionWindow, w, fmt.Sprint(w-1))
 	}
 	if x := found.LogitsSoftCap; x != float64(known.LogitsSoftCap) && slices.Contains(r.recorded, string(logits.SoftCapSetting)) {
-		add(logits.SoftCapSetting, "logits_soft_cap", float64(known.LogitsSoftCap), x)
+		add(logits.SoftCapSetting, "logits_soft_cap", hfconfig.Decimal(float64(known.LogitsSoftCap)), hfconfig.Decimal(x))
 		if written := stated.Config.LogitsSoftCap; written != x {
 			all[len(all)-1].is = fmt.Sprintf("has %s, which stands for none", hfconfig.Decimal(written))
 		}

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -19,7 +20,7 @@ type Settings struct {
 	RopeTheta       float64 `json:"rope_theta,omitempty"`            // 0, and left out, without attention
 	RotaryFactor    float64 `json:"partial_rotary_factor,omitempty"` // 0, and left out, without attention
 
-	counted string // what the semantics call AttentionWindow: attention_window_size counts the token itself in transformers 5
+	counted string // the name that AttentionWindow has there, if not "attention window": attention_window_size counts the token itself in transformers 5
 
 	// WindowFull is the first position of which attention does not see position 0; 0 if there is none.
 	WindowFull int `json:"-"`
@@ -34,7 +35,7 @@ func (m *Model) SettingsUnder(semantics reference.Semantics) Settings {
 
 func settingsOf(c *model.Config, semantics reference.Semantics) Settings {
 	n := c.KnownNumerics()
-	s := Settings{counted: "attention window", LogitsSoftCap: c.LogitsSoftCap, EmbeddingScale: c.EmbeddingScale, Activation: n.Activation, NormEpsilon: n.NormEpsilon}
+	s := Settings{LogitsSoftCap: c.LogitsSoftCap, EmbeddingScale: c.EmbeddingScale, Activation: n.Activation, NormEpsilon: n.NormEpsilon}
 	if semantics != reference.Original {
 		s.counted = "attention_window_size"
 	}
@@ -57,7 +58,7 @@ func (s *Settings) String() string {
 		}
 	}
 	usual := new(model.Config).KnownNumerics()
-	add(s.AttentionWindow != 0, s.counted, s.AttentionWindow)
+	add(s.AttentionWindow != 0, cmp.Or(s.counted, "attention window"), s.AttentionWindow)
 	add(true, "logits soft cap", hfconfig.Decimal(s.LogitsSoftCap))
 	add(true, "embedding scale", s.EmbeddingScale)
 	add(!model.SameActivation(s.Activation, usual.Activation), "hidden_activation", s.Activation)
