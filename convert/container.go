@@ -80,8 +80,16 @@ func (o *outline) takeRecorded(record *manifest.Record) {
 	}
 }
 
-// takeStated takes the settings of a Hugging Face directory, whose config.json is copied.
+// takeStated takes the settings of a Hugging Face directory, whose config.json is copied, unless one of them is open.
 func (o *outline) takeStated(configured *model.Configured) {
+	for _, note := range []string{configured.WindowDoubt(), configured.Overruled} {
+		if note != "" {
+			o.notes = append(o.notes, note)
+		}
+	}
+	if configured.ScaleAssumed() { // the output head would have to be read to tell it
+		return
+	}
 	original, stated := &configured.Original, &configured.Config
 	o.origins = configured.Origins
 	o.settings = &manifest.Settings{Preset: configured.Preset, AttentionWindow: original.AttentionWindow, WindowAssumed: configured.WindowAssumed,
@@ -98,11 +106,6 @@ func (o *outline) takeStated(configured *model.Configured) {
 	}
 	if !form.Plain(original.LogitsSoftCap) {
 		o.form = &form
-	}
-	for _, note := range []string{configured.WindowDoubt(), configured.Overruled} {
-		if note != "" {
-			o.notes = append(o.notes, note)
-		}
 	}
 }
 
