@@ -84,7 +84,7 @@ func (squares) Parameter(int, string) (*reference.Parameter, error) {
 func TestHypothesesUndo(t *testing.T) {
 	const block = 1
 	of := func(semantics reference.Semantics, window int64) *localiser {
-		c := model.Config{Width: 32, NumHeads: 2, AttentionWindow: window}
+		c := model.Config{Width: 32, NumHeads: 2, AttentionWindow: window, LogitsSoftCap: 30}
 		return &localiser{in: &input{semantics: semantics, model: &runtime.Model{Config: c, Original: c}}}
 	}
 	all := slices.Concat(of(reference.Original, 8).attentionHypotheses(block), recurrentHypotheses(block), normHypotheses(block, reference.TemporalNorm, TemporalHalf),
