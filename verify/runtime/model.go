@@ -134,7 +134,7 @@ func (m *Model) ConfigUnder(s reference.Semantics) *model.Config {
 		return &m.Original
 	}
 	c := m.Config
-	if m.Found.Layout != model.HuggingFace && c.LogitsSoftCap == 0 && s.DividesByCap() {
+	if c.LogitsSoftCap == 0 && m.Found.Layout != model.HuggingFace && s.DividesByCap() {
 		c.LogitsSoftCap, _ = huggingface.NoSoftCap(m.Found.Embedding().DType) // as its conversion has it
 	}
 	for _, r := range All {
