@@ -110,7 +110,7 @@ def check_shards(state, source, work):
     size = max(t.numel() * t.element_size() for t in state.values()) + 100
     os.makedirs(want)
     save_torch_state_dict({k: v.clone().contiguous() for k, v in state.items()}, want, max_shard_size=size)
-    griffin.convert(source, got, "--to", "safetensors", "--verify", "--max-shard-size", str(size))
+    griffin.convert(source, got, "--to", "safetensors", "--verify", "--max-shard-size", f"{size}B")
     if sum(name.endswith(".safetensors") for name in os.listdir(want)) < 2:
         return "a single shard"
     maps = []

@@ -547,7 +547,7 @@ def main():
         # Below the number at which the garbage collector works harder to keep within the memory.
         for args in (("inspect", "--json", "a"), ("inspect", "--stats", "a"), ("diff", "a", "b")):
             score.attempt(f"linear: {args[0]} {args[1]}", linear, verbose, lambda n: pair(n, 1, 1e-4), 80_000, *args)
-        for args in (("--dry-run", "a", "no"), ("--overwrite", "a", "copy.safetensors"), ("--overwrite", "--max-shard-size", "100", "a", "shards")):
+        for args in (("--dry-run", "a", "no"), ("--overwrite", "a", "copy.safetensors"), ("--overwrite", "--max-shard-size", "100B", "a", "shards")):
             size = 5000 if "shards" in args else 80_000
             score.attempt("linear: convert " + args[-1], linear, verbose, lambda n: pair(n, 1, 0), size, "convert", "--to", "safetensors", *args)
 
