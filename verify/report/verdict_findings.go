@@ -89,8 +89,12 @@ func (g *verdictPage) attach(part *logitsPart) {
 		}
 		f.Title = "In the logits" + of + ": " + strings.ToLower(f.Title[:1]) + f.Title[1:]
 		f.Line = "In the logits" + of + ": " + f.Symptom()
-		if f.Above, f.Others = "the tensors above", g.others(f.Check, f.Findings, shown); shown.First.Field != "" {
-			f.Above = "what is above"
+		f.Above, f.Others = "these tensors", g.others(f.Check, f.Findings, shown)
+		switch {
+		case shown.First.Field != "":
+			f.Above = "this"
+		case shown.Count == 1:
+			f.Above = "this tensor"
 		}
 		consequence := *f.Fault.Fault
 		consequence.Cause = "" // the finding is the cause

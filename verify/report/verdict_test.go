@@ -275,10 +275,24 @@ func TestFindingsOfLayers(t *testing.T) {
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
 	for text, want := range map[string]int{"weights: all layers (20) of layers: w</a>": 1, `<div class="fault"`: 3, "20; 20 of 40 elements differ": 1, "In the logits: blocks 0 to 15, MLP": 1, "more places in the logits": 0,
-		"\">In the logits: blocks 16 to 19, MLP": 1, "<summary>All 21": 1, "; because of the tensors above, and <a href=\"#finding0-1\">head</a></li>": 1, "worst in block 16 at token 16 of row 0": 1, "look at": 0} {
+		"\">In the logits: blocks 16 to 19, MLP": 1, "<summary>All 21": 1, "; because of these tensors, and <a href=\"#finding0-1\">head</a></li>": 1, "worst in block 16 at token 16 of row 0": 1, "look at": 0} {
 		if n := strings.Count(page, text); n != want {
 			t.Errorf("%q is %d times in the page, not %d", text, n, want)
 		}
+	}
+}
+
+// A fault that two tensors cause is told with the first, which is one tensor.
+func TestFaultOfTwoTensors(t *testing.T) {
+	subject := verify.Subject{Path: "a.pt", Layout: "torch"}
+	v := &verify.Verdict{Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{}, Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
+	for i, name := range []string{"gate", "up"} {
+		v.Weights.Findings = v.Weights.Findings.Append(verify.Finding{Kind: verify.WrongWeights, Tensor: name, SourceName: name, ConvertedName: name, Differing: int64(i + 1), Elements: 4})
+	}
+	v.Logits = []*logits.Result{{Checkpoint: "a.pt", Faults: []*logits.Fault{{Kind: "recurrent", Site: "hidden.1", Tensors: []string{"gate", "up"}, Detail: "wrong"}}}}
+	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })
+	if want := `<dt>cause</dt><dd>this tensor, and <a href="#finding0-1">up</a></dd>`; !strings.Contains(page, want) {
+		t.Errorf("the page lacks %s", want)
 	}
 }
 
@@ -311,7 +325,7 @@ func TestFindingsOfFields(t *testing.T) {
 		Logits:  []*logits.Result{{Checkpoint: "a.pt", OK: true}, {Checkpoint: "b", Faults: []*logits.Fault{{Kind: logits.AttentionFault, Half: logits.TemporalHalf, Site: "hidden.1", Tensors: []string{"w"}, Detail: "wrong"}}}}}
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
-	if !strings.Contains(page, "<dt>cause</dt><dd>what is above, and <a href=\"#finding0-1\">head_dim</a></dd>") {
+	if !strings.Contains(page, "<dt>cause</dt><dd>this, and <a href=\"#finding0-1\">head_dim</a></dd>") {
 		t.Errorf("the page does not say that both fields cause the fault")
 	}
 }
