@@ -1,6 +1,9 @@
 package logits
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // judgement compares the measured errors with the envelope.
 type judgement struct {
@@ -10,7 +13,7 @@ type judgement struct {
 }
 
 func judge(in *input, m *measurements) *judgement {
-	j := &judgement{envelope: newEnvelope(m), ok: m.wrongEmbedding == nil}
+	j := &judgement{envelope: newEnvelope(m), ok: m.wrongEmbeddings == nil}
 	for _, s := range m.sites {
 		j.addPasses(in, m, s)
 		if s.decode != nil {
@@ -56,7 +59,9 @@ func (j *judgement) add(in *input, m *measurements, s *siteErrors, pass string, 
 	if len(r.Errors) == 0 {
 		return
 	}
-	if wrong := m.wrongEmbedding; s.exact && wrong != nil && wrong.first.token >= first && wrong.first.token < first+len(errors) {
+	isHere := func(w wrongElements) bool { return w.first.token >= first && w.first.token < first+len(errors) }
+	if i := slices.IndexFunc(m.wrongEmbeddings, isHere); s.exact && i >= 0 {
+		wrong := &m.wrongEmbeddings[i]
 		place := func(w wrongElement) Location {
 			return in.location(first, w.token-first, w.channel, errors[w.token-first].share(j.envelope.allowed(s, w.token)))
 		}

@@ -207,7 +207,7 @@ func TestJudgement(t *testing.T) {
 		j := &judgement{envelope: j.envelope, ok: true}
 		m := &measurements{}
 		if tt.wrong >= 0 {
-			m.wrongEmbedding = &wrongElements{wrongElement{token: tt.wrong, channel: 4}, wrongElement{token: tt.wrong, channel: 5}}
+			m.wrongEmbeddings = []wrongElements{{wrongElement{token: tt.wrong, channel: 4}, wrongElement{token: tt.wrong, channel: 5}}}
 		}
 		j.add(in, m, s, "", []*TokenError{error(3, 0), error(3, 0)}, tt.first)
 		got := j.results[0]
@@ -240,7 +240,7 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	}
-	if j := judge(in, &measurements{wrongEmbedding: &wrongElements{}}); j.ok {
+	if j := judge(in, &measurements{wrongEmbeddings: []wrongElements{{}}}); j.ok {
 		t.Error("a wrong embedding is inside")
 	}
 }

@@ -49,8 +49,8 @@ func localise(ctx context.Context, in *input, m *measurements, j *judgement, o *
 	if err := l.explainBeside(); err != nil {
 		return nil, err
 	}
-	if m.wrongEmbedding != nil && !l.unsound(hidden(0)) {
-		if err := l.embeddingFault(&m.wrongEmbedding.worst); err != nil {
+	if m.wrongEmbeddings != nil && !l.unsound(hidden(0)) {
+		if err := l.embeddingFault(&m.wrongEmbeddings[0].worst); err != nil {
 			return nil, err
 		}
 	}

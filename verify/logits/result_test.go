@@ -492,10 +492,10 @@ func TestEmbeddingFaults(t *testing.T) {
 		&reference.Activations{Width: 2, Float32: []float32{1, float32(math.NaN())}}, 1, 1); wrong != nil {
 		t.Errorf("NaN is not the same as NaN: %+v", wrong)
 	}
-	// The worst is of the first pass that is wrong, and of equal ones the first.
+	// Each pass has its own, and of equal ones the first is the worst.
 	recorded := &fixtureValues{Activations: reference.Activations{Width: 1, Float32: []float32{0, 1, 2, 2, 9, 9}}, recorded: slices.Repeat([]bool{true}, 6)}
 	wrong := findWrong(recorded, &reference.Activations{Width: 1, Float32: make([]float32, 6)}, 6, 4)
-	if wrong == nil || wrong.first.token != 1 || wrong.worst.token != 2 {
+	if len(wrong) != 2 || wrong[0].first.token != 1 || wrong[0].worst.token != 2 || wrong[1].first.token != 4 || wrong[1].worst.token != 4 {
 		t.Errorf("%+v", wrong)
 	}
 }

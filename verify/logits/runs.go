@@ -14,10 +14,10 @@ type measurements struct {
 	sites       []*siteErrors          // in the order of computation
 	meters      []*passMeter           // of logits
 
-	wrongEmbedding *wrongElements // of the embeddings, which must be the same bit for bit, or nil
+	wrongEmbeddings []wrongElements // of the embeddings, which must be the same bit for bit: one for each pass in which they are not
 }
 
-// wrongElements are two elements of the first pass in which a result is not as it must be.
+// wrongElements are two elements of a pass in which a result is not as it must be.
 type wrongElements struct{ first, worst wrongElement }
 
 // wrongElement is an element of a result that is not as it must be.
@@ -191,30 +191,31 @@ func (r *runs) embeddings(truth blockResults, all []blockResults) error {
 	s.add(fixture, truth.in, runs)
 	r.measured.sites = append(r.measured.sites, s)
 	if s.exact = r.in.coarser == ""; s.exact {
-		r.measured.wrongEmbedding = findWrong(fixture, runs[0], len(r.in.tokens), len(r.in.fixture.Passes[0].Tokens))
+		r.measured.wrongEmbeddings = findWrong(fixture, runs[0], len(r.in.tokens), len(r.in.fixture.Passes[0].Tokens))
 	}
 	return nil
 }
 
-// findWrong returns elements of a result that are not the same as those of a run, or nil if all are. Every NaN is the same. Each pass has so
-// many of the tokens.
-func findWrong(fixture *fixtureValues, run *reference.Activations, tokens, pass int) (wrong *wrongElements) {
+// findWrong returns elements of a result that are not the same as those of a run, by pass. Every NaN is the same. Each pass has so many of the tokens.
+func findWrong(fixture *fixtureValues, run *reference.Activations, tokens, pass int) (all []wrongElements) {
+	var wrong *wrongElements // of the pass
 	for t := range tokens {
-		if wrong != nil && t%pass == 0 {
-			break
+		if t%pass == 0 {
+			wrong = nil
 		}
 		for i, x := range fixture.token(t) {
 			e := wrongElement{token: t, channel: i, recorded: x, computed: float32(run.At(t*fixture.Width + i))}
 			switch d := e.apart(); {
 			case d == 0:
 			case wrong == nil:
-				wrong = &wrongElements{e, e}
+				all = append(all, wrongElements{e, e})
+				wrong = &all[len(all)-1]
 			case !(d <= wrong.worst.apart()) && !math.IsNaN(wrong.worst.apart()):
 				wrong.worst = e
 			}
 		}
 	}
-	return wrong
+	return all
 }
 
 // addBlock measures the errors of a block's outputs.

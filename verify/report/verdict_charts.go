@@ -35,6 +35,9 @@ func sitesChart(l *logits.Result, blocks []string, id string) *chart.Chart {
 	}
 	c := &chart.Chart{ID: id, Title: "Divergence over the layers", Y: chart.Logarithmic("relative error (rms)", values),
 		X: chart.Axis{Label: "block, then the final norm and the logits", Min: -0.7, Max: siteX("logits", count) + 1, Ticks: layerTicks(count)}}
+	if slices.ContainsFunc(chain, func(s *logits.Site) bool { return s.Exact }) { // the embedding, which is shown if it is wrong
+		c.X.Label, c.X.Min = "embedding, block, then the final norm and the logits", -1.3
+	}
 	limit := chart.Series{Name: envelopeName, Class: chart.Envelope, Shape: chart.Area}
 	line := chart.Series{Name: "the fixture against float64, run from the tokens on", Class: chart.Main, Shape: chart.LinedDots}
 	alone := chart.Series{Name: "a part of the model by itself, given the fixture's own input (its limit is its own)", Class: chart.Other, Shape: chart.Squares}
