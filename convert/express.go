@@ -108,7 +108,8 @@ func (p *planner) checkExpressed() error {
 	return err.Because(ReasonInexact)
 }
 
-// noSoftCap is huggingface.NoSoftCap for the destination. A number in the source's config.json that stands for none there too is kept.
+// noSoftCap returns the logits_soft_cap to write for a model without a soft cap, and the largest change that it makes to logits. The number in the source's
+// config.json is kept if it has no effect in the dtype of the destination either.
 func (p *planner) noSoftCap() (softCap, cost float64) {
 	if p.stated != nil && huggingface.IsNoSoftCap(p.stated.LogitsSoftCap, p.DType) {
 		return p.stated.LogitsSoftCap, 0

@@ -525,8 +525,8 @@ func TestHeadTrainedSince(t *testing.T) {
 	}
 }
 
-// TestLargeCapsOfOthers: without conversion.json a huge cap that stands for none is none to every target, and config.json keeps it where it stands for
-// none in the new dtype too. Another is the model's.
+// A directory without a conversion.json whose logits_soft_cap is so large that it has no effect is the directory of a model without a soft cap, whatever it
+// is converted to. A new config.json keeps the number if it has no effect in the new dtype either. A smaller one is the soft cap of the model.
 func TestLargeCapsOfOthers(t *testing.T) {
 	dir := t.TempDir()
 	hf := filepath.Join(dir, "hf")

@@ -222,7 +222,7 @@ func (c *computation) excuseConfig(l *logits.Result) {
 			continue
 		}
 		name, of := string(s.Name), "directory whose config.json has"
-		switch isOriginal := l.Semantics == reference.Original.String(); { // of which no config.json was read
+		switch isOriginal := l.Semantics == reference.Original.String(); { // then the recording was made without a config.json
 		case s.Name == logits.WindowSetting && isOriginal: // it may be written as one more
 			name, of = "an attention window of", "model that has"
 		case s.Name == logits.WindowSetting:

@@ -357,7 +357,7 @@ func rivals(ctx context.Context, r *run) ([]shown, error) {
 	}
 	known, one := r.record.Settings, shown{}
 	if x := stated.LogitsSoftCap; x != nil && *x != float64(known.LogitsSoftCap) && slices.Contains(r.recorded, string(logits.SoftCapSetting)) {
-		one[logits.SoftCapSetting] = fmt.Sprint(*x)
+		one[logits.SoftCapSetting] = hfconfig.Decimal(*x)
 	}
 	w := stated.AttentionWindow
 	if w == nil || *w == statement.RecordedWindow(r.record.Record) || !slices.Contains(r.recorded, string(logits.WindowSetting)) {

@@ -61,13 +61,14 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	c, preset := m.Config, m.Preset
 	configured, err := m.Configure(model.Settings{})
 	complete := err == nil
+	isScaleKnown := complete && !configured.ScaleAssumed()
 	matched := int64(0)
 	if complete {
 		c, preset = configured.Original, configured.Preset
 		if written := configured.Config.AttentionWindow; written != c.AttentionWindow {
 			matched = written
 		}
-		if preset == "" && !configured.ScaleAssumed() {
+		if preset == "" && isScaleKnown {
 			preset = presetOf(m, &configured.Original)
 		}
 	}
@@ -80,7 +81,7 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	}
 	if complete {
 		s.AttentionWindow, s.LogitsSoftCap = &c.AttentionWindow, &c.LogitsSoftCap
-		if !configured.ScaleAssumed() {
+		if isScaleKnown {
 			s.EmbeddingScale = &c.EmbeddingScale
 		}
 	}

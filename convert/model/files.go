@@ -132,9 +132,12 @@ func isPlain(record *manifest.Record) bool {
 // A window of config.json is left to WindowDoubt.
 func overruled(r *Configured) string {
 	m, c := r.Model, &r.Original
-	known, origin := settingsRecord(m), "given"
 	record, at, _ := m.Manifest()
-	if hasConfig := m.files.config != nil; hasConfig && record != nil && Describes(record, m) {
+	var known *manifest.Settings
+	origin := "given"
+	if m.files.config == nil {
+		known = settingsRecord(m)
+	} else if record != nil && Describes(record, m) {
 		known, origin = record.Settings, "config.json has it"
 	}
 	if known == nil {
@@ -164,7 +167,7 @@ func overruled(r *Configured) string {
 	return path.Base(at) + " records " + strings.Join(all, "; ")
 }
 
-// scaleShownBy says what in a Hugging Face directory shows whether embeddings are scaled, of which config.json has no field; "" for nothing.
+// scaleShownBy says what shows whether a Hugging Face directory scales embeddings, for which config.json has no field of its own; "" if nothing does.
 func scaleShownBy(m *Model) string {
 	switch config := m.files.config; {
 	case config == nil:

@@ -117,7 +117,7 @@ func (h *headTrial) withSoftCap(softCap, recorded float64) hypothesis {
 	})
 }
 
-// softCapText writes a soft cap of the model, one that stands for none as 0.
+// softCapText writes a soft cap of the model. It is 0 for a model without one, whatever number its config.json has instead.
 func (in *input) softCapText(softCap float64) string {
 	if in.model.Original.LogitsSoftCap == 0 {
 		softCap = 0

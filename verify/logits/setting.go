@@ -37,7 +37,7 @@ func (s *Setting) String() string {
 		value = "an attention window of " + value
 	case SoftCapSetting:
 		if x, err := strconv.ParseFloat(value, 64); err == nil {
-			value = strconv.FormatFloat(x, 'f', -1, 64) // as config.json has one that stands for none
+			value = strconv.FormatFloat(x, 'f', -1, 64) // without an exponent, as config.json has 1048576
 		}
 		if value = fmt.Sprintf("a soft cap of %s on the logits", value); s.Value == "0" {
 			value = "no soft cap on the logits"

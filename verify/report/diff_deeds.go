@@ -259,7 +259,7 @@ func severalDeeds(k explain.Kind, all []*deed) *deed {
 	return d
 }
 
-// setMoves says of which layers the tensors of several layers are, with the first of them.
+// setMoves says that layers have the tensors of other layers, and for the first of them which: "copied from others (layer 2 from 10, 3 from 11, …)".
 func (d *deed) setMoves(k explain.Kind) {
 	words, layer, between := "copied from others", "layer", "from"
 	if k == explain.Swapped {

@@ -14,7 +14,7 @@ func TestTensorsOutsideLayersThatMoved(t *testing.T) {
 	for _, tt := range []struct {
 		layers        map[int]float64 // distances of their tensors
 		embed, norm   float64         // 0 if the tensor is the same
-		others, alone string          // the sentence with and without another tensor of which the change is known
+		others, alone string          // the sentence if the change of one more tensor is known, and if there is no such tensor
 	}{
 		{map[int]float64{2: 0.01}, 0.5, 0, "2 other tensors have other values, farthest apart in tensor embed, then in layer 2", "Tensor embed moved most, then layer 2."},
 		{map[int]float64{2: 0.01, 3: 0.001}, 0.5, 0.3, "4 other tensors have other values, farthest apart in tensors embed and norm, then in layer 2", "Tensors embed and norm moved most, then layer 2."},
