@@ -104,7 +104,7 @@ func (r *run) recordedOriginal(source *runtime.Model) *runtime.Model {
 		return source.WithOriginal(source.Original.AttentionWindow, source.Original.LogitsSoftCap, runtime.FromManifest)
 	}
 	if source.Evidence != runtime.Assumed || r.sourceModel.Layout != model.HuggingFace || r.converted == nil || r.plan.Layout == model.HuggingFace ||
-		r.record.Record == nil || r.record.Settings == nil || r.record.Layout != r.plan.Layout.String() {
+		r.record.settings() == nil || r.record.Layout != r.plan.Layout.String() {
 		return source
 	}
 	evidence := runtime.FromManifest
@@ -126,7 +126,7 @@ func (c *computation) windowBeside(w *runtime.Window) *runtime.Window {
 		return w.For(c.source.Original.AttentionWindow)
 	case w.Source == runtime.FromFixture:
 		return w
-	case !c.run.open && record.Record != nil && record.Settings != nil && !record.Settings.WindowAssumed && record.Layout == c.run.plan.Layout.String() && statement.RecordedWindow(record.Record) == w.Written:
+	case !c.run.open && record.settings() != nil && !record.Settings.WindowAssumed && record.Layout == c.run.plan.Layout.String() && statement.RecordedWindow(record.Record) == w.Written:
 		beside.Source, beside.Original, beside.Matches = runtime.FromManifest, record.Settings.AttentionWindow, ""
 		if beside.Original < w.Written {
 			beside.Matches = runtime.Transformers5.Name

@@ -24,7 +24,7 @@ func windowAgrees(r *run, l *logits.Result, s *logits.Setting) bool {
 		return false
 	}
 	stated := []int64{}
-	if r.record.Record != nil && r.record.Settings != nil {
+	if r.record.settings() != nil {
 		stated = append(stated, r.record.Settings.AttentionWindow)
 	} else if w := statement.Window(r.converted); w > 0 {
 		stated = append(stated, w, w-1)
@@ -52,7 +52,7 @@ func excuseGiven(c *computation, l *logits.Result) {
 
 // noteDoubted notes which settings that were given conversion.json does not record, unless the recording shows that they are right.
 func noteDoubted(r *run) {
-	if r.plan == nil || r.record.Record == nil || r.record.Settings == nil || r.trust == trustGiven || matchesOriginals(r.verdict) {
+	if r.plan == nil || r.record.settings() == nil || r.trust == trustGiven || matchesOriginals(r.verdict) {
 		return
 	}
 	var doubted []string
@@ -77,7 +77,7 @@ func conversionStates(r *run) func(*logits.Setting) bool {
 		if r.convertedModel == nil || s.Name == logits.SemanticsSetting {
 			return false
 		}
-		if r.record.Record != nil && r.record.Settings != nil {
+		if r.record.settings() != nil {
 			return true
 		}
 		stated, err := r.convertedModel.StatedConfig()
@@ -134,7 +134,7 @@ func whereFound(c *contradiction) string {
 func consequence(v *Verdict, c *contradiction) string {
 	all := v.Logits
 	switch {
-	case c.of == "conversion" && len(all) > 0 && !slices.ContainsFunc(all, func(l *logits.Result) bool { return !l.OK }):
+	case c.of == "conversion" && len(all) > 0 && !isRefuted(all):
 		return "; with " + c.found + " the model computes what was recorded, so that the conversion need not be wrong"
 	case c.of == "conversion":
 		return "; what was given is wrong, or the conversion was made with a wrong one; the weights do not show which"
@@ -195,7 +195,7 @@ func doubtWindow(r *run) {
 func noteMadeWith(r *run) {
 	isStated := conversionStates(r)
 	isRecorded := func(l *logits.Result, s *logits.Setting) bool {
-		return r.record.Record != nil && r.record.Settings != nil && agrees(l, s, r.record.Settings)
+		return r.record.settings() != nil && agrees(l, s, r.record.Settings)
 	}
 	for _, l := range r.verdict.Logits {
 		for _, f := range l.Faults {
@@ -324,7 +324,7 @@ func words(name logits.SettingName) string { return strings.ReplaceAll(string(na
 // onlyGivenWindow returns the attention window that was given, in a list, if the config.json of the conversion has one more, and nothing says that it
 // was written to match transformers 5. What else config.json has agrees with what was given, or fails.
 func onlyGivenWindow(r *run) []string {
-	if r.plan == nil || r.plan.Layout != model.HuggingFace || r.record.Record != nil && r.record.Settings != nil {
+	if r.plan == nil || r.plan.Layout != model.HuggingFace || r.record.settings() != nil {
 		return nil
 	}
 	if r.given.AttentionWindow == nil && r.given.Preset == "" {

@@ -176,6 +176,14 @@ type record struct {
 	err              error
 }
 
+// settings are those that the record has; nil if there is no record, or none in it.
+func (r *record) settings() *manifest.Settings {
+	if r.Record == nil {
+		return nil
+	}
+	return r.Settings
+}
+
 // recordBeside returns the record of a checkpoint in which m was found; m is nil if no model was.
 func recordBeside(c *tensor.Checkpoint, m *model.Model) record {
 	if m != nil {

@@ -347,8 +347,7 @@ func nextShown(r *run) shown {
 // rivals returns what the config.json of the conversion states of the settings that its conversion.json has otherwise, and that the source was run with,
 // if the recording disproves them: the window as it is there, and as one that is one more.
 func rivals(ctx context.Context, r *run) ([]shown, error) {
-	isRefuted := slices.ContainsFunc(ofSource(r.verdict), func(l *logits.Result) bool { return !l.OK })
-	if !isRefuted || r.recorded == nil || r.plan == nil || r.plan.Layout != model.HuggingFace || r.convertedModel == nil {
+	if !isRefuted(ofSource(r.verdict)) || r.recorded == nil || r.plan == nil || r.plan.Layout != model.HuggingFace || r.convertedModel == nil {
 		return nil, nil
 	}
 	stated, err := statement.OfConfig(ctx, r.convertedModel, &model.Config{}, true)
@@ -371,10 +370,15 @@ func rivals(ctx context.Context, r *run) ([]shown, error) {
 	return []shown{one, other}, nil
 }
 
+// isRefuted reports whether one of some results is not as it was recorded.
+func isRefuted(all []*logits.Result) bool {
+	return slices.ContainsFunc(all, func(l *logits.Result) bool { return !l.OK })
+}
+
 // isRecorded reports whether the recording of an original and the conversion.json of the conversion agree in a setting that they have otherwise than a
 // result of the source, whose settings were given one by one.
 func isRecorded(r *run, l *logits.Result, s *logits.Setting) bool {
-	return r.given.Preset == "" && l.Semantics == reference.Original.String() && r.record.Record != nil && r.record.Settings != nil && agrees(l, s, r.record.Settings)
+	return r.given.Preset == "" && l.Semantics == reference.Original.String() && r.record.settings() != nil && agrees(l, s, r.record.Settings)
 }
 
 // dispute is a setting of which nothing but files of the conversion that disagree say what the source's is.
@@ -447,9 +451,9 @@ func addOpen(r *run) {
 			Detail: fmt.Sprintf("config.json of the source has %d, and that of the conversion %d: both are right if the original's window is %d and the larger is written to match transformers 5, and nothing says so", own, written, w),
 			cause:  fmt.Sprintf("nothing says that the original's attention window is %d", w)})
 	}
-	isRefuted := slices.ContainsFunc(r.verdict.Logits, func(l *logits.Result) bool { return !l.OK })
+	refuted := isRefuted(r.verdict.Logits)
 	for _, d := range disputes(r) {
-		if isRefuted || showsRecorded(r.verdict, []string{string(d.name)}) { // the recording is of one of the two
+		if refuted || showsRecorded(r.verdict, []string{string(d.name)}) { // the recording is of one of the two
 			continue
 		}
 		s.Findings = strictjson.Items(slices.DeleteFunc(s.Findings.All(), func(f Finding) bool { return f.Field == d.field })...)

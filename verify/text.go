@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/storage"
@@ -200,7 +199,7 @@ func withAdapter(v *Verdict) string {
 
 // computes reports whether all recorded logits are computed. A checkpoint alone then fails because of its names, its files or its config.json.
 func computes(v *Verdict) bool {
-	return len(v.Logits) > 0 && !slices.ContainsFunc(v.Logits, func(l *logits.Result) bool { return !l.OK })
+	return len(v.Logits) > 0 && !isRefuted(v.Logits)
 }
 
 // TensorNames adds the names in the other checkpoint to names of tensors: "NAME (OTHER)".

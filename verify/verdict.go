@@ -118,7 +118,7 @@ func StaleRecords(v *Verdict) []string {
 			return nil
 		}
 	}
-	if slices.ContainsFunc(v.Logits, func(l *logits.Result) bool { return !l.OK }) {
+	if isRefuted(v.Logits) {
 		return nil
 	}
 	return v.Config.stale

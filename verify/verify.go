@@ -75,7 +75,7 @@ func Verify(ctx context.Context, source, converted *tensor.Checkpoint, o Options
 		if err != nil {
 			return nil, err
 		}
-		if all := ofSource(other.verdict); !slices.ContainsFunc(all, func(l *logits.Result) bool { return !l.OK }) {
+		if !isRefuted(ofSource(other.verdict)) {
 			r = other
 			break
 		}
