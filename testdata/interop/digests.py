@@ -41,19 +41,15 @@ def check_files(score, script, directory, target):
     record = f"{out}.conversion.json" if target[0] == "torch" else f"{out}/conversion.json"
     source = f"{griffin.REPOSITORY}/testdata/tiny-griffin/hf"
     griffin.convert(source, out, "--to", *target)
-    files = json.load(open(record))["files"]
-    if target[0] == "torch":
-        score.check(label, "" if blake3.blake3(open(out, "rb").read()).hexdigest() == files[0]["blake3"] else "another digest")
-        return
-    done = subprocess.run([sys.executable, "-c", script, out], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script, record], capture_output=True, text=True)
     score.check(label, done.stderr)
-    largest = max(files, key=lambda f: f["bytes"])
-    with open(os.path.join(out, largest["name"]), "r+b") as f:
+    largest = max(json.load(open(record))["files"], key=lambda f: f["bytes"])
+    with open(os.path.join(os.path.dirname(record), largest["name"]), "r+b") as f:
         f.seek(largest["bytes"] // 2)
         byte = f.read(1)[0] ^ 1
         f.seek(-1, os.SEEK_CUR)
         f.write(bytes([byte]))
-    done = subprocess.run([sys.executable, "-c", script, out], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script, record], capture_output=True, text=True)
     score.check(f"{label}, changed", "" if f"{largest['name']} was changed" in done.stderr else f"not found: {done.stderr}")
 
 
