@@ -194,6 +194,9 @@ def judge(model, claim, answer, passes):
         yield "diverges_at", compare(errors(passes["whole"], model.original, exact), tolerance, claim["diverges_at"], exact)
     else:
         yield "diverges_at", "" if claim["diverges_at"] == 0 else f"every pass fails: {answer['failed']['whole']}"
+    prompts = [(int(n[7:]), "with") for n in [*passes, *answer["failed"]] if n.startswith("prompt.")]
+    missing = [f"{n} {cache} the cache" for n, cache in [(LENGTH, "without"), *prompts] if not any(applies(c, n, cache) for c in claim["cases"])]
+    yield "every prompt has a case", ", ".join(missing)
     for case in claim["cases"]:
         label = f"{case['prompt']}, {case['cache']} cache"
         if applies(case, LENGTH, "without"):

@@ -89,9 +89,9 @@ func (x *explainer) candleLoads() {
 func (x *explainer) candleAttention() {
 	if x.attends() {
 		at := x.window + 1
-		x.add(fmt.Sprintf("up to %d tokens", at), "either", fmt.Sprintf("as the original; decoding diverges from position %d on", at), true)
+		x.add(upTo(at), "either", fmt.Sprintf("as the original; decoding diverges from position %d on", at), true)
 		does := fmt.Sprintf("attention has no window: diverges from position %d on, whatever attention_window_size is", at)
-		x.add(fmt.Sprintf("more than %d tokens", at), "either", does, false)
+		x.add(moreThan(at), "either", does, false)
 		x.sees(at, "attention has no window, whatever attention_window_size is")
 	} else {
 		x.add("any", "either", "as the original, decoding too", true)

@@ -263,8 +263,8 @@ func TestCasesOfOneField(t *testing.T) {
 		{"wide attention", directoryOf(t, wide, 9, nil), map[string]string{"transformers5, 1 token, with": ""}},
 		{"window of 2", directoryOf(t, narrow, 2, nil), map[string]string{"transformers4, 2 to 1 tokens, with": "", "transformers4, 1 token, with": "crashes", "transformers4, 2 tokens, with": "decoding too"}},
 		{"window of 3", directoryOf(t, narrow, 3, nil), map[string]string{"transformers4, 2 tokens, with": "as the original"}},
-		{"window of 1", directoryOf(t, narrow, 1, nil), map[string]string{"transformers4, 1 token, with": "crashes", "transformers4, more than 1 tokens, with": "wrong logits"}},
-		{"base", directoryOf(t, plain, 9, theta), map[string]string{"transformers4, any, without": "diverges from position 1 on", "transformers4, any, either": "", "candle, any, either": "diverges from position 1 on", "candle, any, without": ""}},
+		{"window of 1", directoryOf(t, narrow, 1, nil), map[string]string{"transformers4, 1 token, with": "crashes", "transformers4, more than 1 token, with": "wrong logits", "transformers5, more than 1 token, either": "attention sees 1 token, one less", "transformers5, 2 to 1 tokens, with": ""}},
+		{"base", directoryOf(t, plain, 9, theta), map[string]string{"transformers4, any, without": "diverges from position 1 on", "transformers4, any, either": "", "transformers4, 1 token, with": "crashes", "transformers4, 2 to 9 tokens, with": "from position 1 on, as without", "transformers4, more than 9 tokens, with": "from position 0 on", "candle, any, either": "diverges from position 1 on", "candle, any, without": ""}},
 		{"head and base", directoryOf(t, head, 9, theta), map[string]string{"candle, any, either": "diverges from position 0 on"}},
 	} {
 		got := map[string]string{}

@@ -257,3 +257,7 @@ func tokens(from, to int64) string {
 	}
 	return fmt.Sprintf("%d to %d tokens", from, to)
 }
+
+func upTo(n int64) string { return "up to " + text.Count(n, "token") }
+
+func moreThan(n int64) string { return "more than " + text.Count(n, "token") }

@@ -216,8 +216,8 @@ func TestCases(t *testing.T) {
 			"transformers4, 5 tokens, with":      "from position 5 on",
 		}},
 		{"wide recurrence", directoryOf(t, wide, 8, nil), map[string]string{"transformers5, 1 token, with": "crashes"}},
-		{"hawk", directoryOf(t, hawk, 8, nil), map[string]string{"transformers5, any, with": "cannot use the cache", "candle, any, either": "decoding too", "candle, a second document, either": ""}},
-		{"attention only", directoryOf(t, attention, 8, nil), map[string]string{"transformers5, 1 token, with": "", "transformers5, packed rows, without": "starts attention anew", "candle, in several pieces, with": ""}},
+		{"hawk", directoryOf(t, hawk, 8, nil), map[string]string{"transformers5, any, with": "cannot use the cache", "transformers4, 2 tokens and more, with": "decoding too", "candle, any, either": "decoding too", "candle, a second document, either": ""}},
+		{"attention only", directoryOf(t, attention, 8, nil), map[string]string{"transformers5, 1 token, with": "", "transformers5, 1 to 8 tokens, with": "as the original; decoding diverges from position 8 on", "transformers5, packed rows, without": "starts attention anew", "candle, in several pieces, with": ""}},
 		{"soft cap of 0", directoryOf(t, capless, 8, nil), map[string]string{"transformers5, any, either": "zero", "transformers4, any, either": "zero", "mlx-lm, up to 8 tokens, either": "as the original"}},
 		{"wider than the original", directoryOf(t, plain, 12, nil), map[string]string{
 			"transformers4, 2 to 9 tokens, with":   "as the original; decoding diverges from position 9 on",

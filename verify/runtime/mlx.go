@@ -36,11 +36,11 @@ var MLX = &Runtime{
 			return
 		}
 		if at := x.visible(x.size); at < 0 {
-			x.add("any", "either", fmt.Sprintf("as the original, decoding too: attention sees %d tokens in both", x.size), true)
+			x.add("any", "either", fmt.Sprintf("as the original, decoding too: attention sees %s in both", text.Count(x.size, "token")), true)
 		} else {
-			x.add(fmt.Sprintf("up to %d tokens", at), "either", fmt.Sprintf("as the original; decoding diverges from position %d on", at), true)
-			sees := fmt.Sprintf("attention sees %d tokens, %s", x.size, x.compareWindows(x.size))
-			x.add(fmt.Sprintf("more than %d tokens", at), "either", fmt.Sprintf("%s: diverges from position %d on", sees, at), false)
+			x.add(upTo(at), "either", fmt.Sprintf("as the original; decoding diverges from position %d on", at), true)
+			sees := fmt.Sprintf("attention sees %s, %s", text.Count(x.size, "token"), x.compareWindows(x.size))
+			x.add(moreThan(at), "either", fmt.Sprintf("%s: diverges from position %d on", sees, at), false)
 			x.sees(at, "%s", sees)
 		}
 		x.add("packed rows", "either", "takes no positions: a row is one document", false)

@@ -100,7 +100,7 @@ func checkMatch(d *Directory, all []Explanation, match convert.Runtimes) error {
 		default:
 			problem := fmt.Sprintf("%s diverges from position %d on: %s", e.Runtime, *e.DivergesAt, strings.Join(e.Reasons, "; "))
 			if *e.DivergesAt > 1 {
-				problem += fmt.Sprintf("; it agrees in documents of up to %d tokens", *e.DivergesAt)
+				problem += fmt.Sprintf("; it agrees in documents of %s", upTo(int64(*e.DivergesAt)))
 			}
 			problems = append(problems, problem)
 		}

@@ -43,17 +43,19 @@ var Transformers4 = &Runtime{
 		if x.attends() {
 			x.transformers4Rotation()
 		}
+		if x.own != 0 && x.Loads {
+			x.transformers4OneToken()
+		}
+		if x.own > 0 {
+			x.transformers4RotatedCache()
+		}
 		if x.wrong() {
 			return
-		}
-		if x.recurs() {
-			x.add("1 token", "with", "crashes in the first call, and later starts from the convolution state that the previous call left", false)
-		} else {
-			x.add("1 token", "with", "the first call keeps no keys: decoding diverges from position 1 on", false)
 		}
 		if x.attends() {
 			x.transformers4Attention()
 		} else {
+			x.add("2 tokens and more", "with", "as the original, decoding too", true)
 			x.add("any", "without", "as the original", true)
 		}
 		packed := "position 0 starts the recurrence anew, but neither convolution nor attention"
@@ -73,13 +75,33 @@ func (x *explainer) transformers4Rotation() {
 		x.diverges(0, "every pass fails, because it cuts heads in two whatever partial_rotary_factor is, here %g of %d channels", older.PartialFactor, x.Stated.HeadDim)
 	case rotation == hfconfig.RotationBroadcasts:
 		x.diverges(1, "computes with another number of channels, because it cuts heads in two and rotates pairs, and heads have 2 channels")
-		x.add(tokens(2, x.Stated.AttentionWindowSize4), "with", "fails: the cache has room for heads of 2 channels", false)
 	case older.PartialFactor != newer.PartialFactor:
 		x.diverges(1, "ignores rope_parameters: rotates %g of each head, where partial_rotary_factor is %g there", older.PartialFactor, newer.PartialFactor)
 	}
 	if newer.Theta != older.Theta {
 		x.diverges(1, "ignores rope_parameters: rotates with the base %s, where rope_theta is %s there", hfconfig.Decimal(older.Theta), hfconfig.Decimal(newer.Theta))
 	}
+}
+
+// transformers4OneToken says what becomes of a prompt of one token.
+func (x *explainer) transformers4OneToken() {
+	does := "the first call keeps no keys: decoding diverges from position 1 on"
+	if x.recurs() {
+		does = "crashes in the first call, and later starts from the convolution state that the previous call left"
+	}
+	x.add("1 token", "with", does, false)
+}
+
+// transformers4RotatedCache says what the cache does where heads are rotated in another way.
+func (x *explainer) transformers4RotatedCache() {
+	size, does := x.Stated.AttentionWindowSize4, fmt.Sprintf("diverges from position %d on, as without", x.own)
+	if x.Stated.Rotation4(x.Stated.Rope4.PartialFactor) == hfconfig.RotationBroadcasts {
+		does = "fails: the cache has room for heads of 2 channels"
+	}
+	if size > 1 {
+		x.add(tokens(2, size), "with", does, false)
+	}
+	x.add(moreThan(size), "with", "wrong logits from position 0 on", false)
 }
 
 // transformers4Attention says what the cache changes. Without it there is no window; with it, attention sees size tokens.
@@ -96,9 +118,9 @@ func (x *explainer) transformers4Attention() {
 	case size > 1:
 		x.add(tokens(size, size), "with", fmt.Sprintf("as the original; decoding diverges from position %d on", at), true)
 	}
-	x.add(fmt.Sprintf("more than %d tokens", size), "with", "wrong logits from position 0 on", false)
-	x.add(fmt.Sprintf("up to %d tokens", x.window+1), "without", "as the original", true)
+	x.add(moreThan(size), "with", "wrong logits from position 0 on", false)
+	x.add(upTo(x.window+1), "without", "as the original", true)
 	does := fmt.Sprintf("attention has no window: diverges from position %d on, whatever attention_window_size is", x.window+1)
-	x.add(fmt.Sprintf("more than %d tokens", x.window+1), "without", does, false)
+	x.add(moreThan(x.window+1), "without", does, false)
 	x.sees(x.window+1, "attention has no window, whatever attention_window_size is")
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
+	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -34,14 +35,20 @@ var Transformers5 = &Runtime{
 		case x.recurs():
 			x.add("1 token", "with", "starts from the convolution state that the previous call left", false)
 		}
+		from, all := int64(1), "any" // the prompts that the cache keeps
+		if x.recurs() {
+			from, all = 2, "2 tokens and more"
+		}
 		if at := x.visible(x.size); at < 0 {
-			x.add("2 tokens and more", "with", fmt.Sprintf("as the original, decoding too: attention sees %d tokens in both", x.size), true)
+			x.add(all, "with", fmt.Sprintf("as the original, decoding too: attention sees %s in both", text.Count(x.size, "token")), true)
 			x.add("any", "without", "as the original", true)
 		} else {
-			x.add(fmt.Sprintf("2 to %d tokens", at), "with", fmt.Sprintf("as the original; decoding diverges from position %d on", at), true)
-			x.add(fmt.Sprintf("up to %d tokens", at), "without", "as the original", true)
-			sees := fmt.Sprintf("attention sees %d tokens, %s", x.size, x.compareWindows(x.size))
-			x.add(fmt.Sprintf("more than %d tokens", at), "either", fmt.Sprintf("%s: diverges from position %d on", sees, at), false)
+			if at >= from {
+				x.add(tokens(from, at), "with", fmt.Sprintf("as the original; decoding diverges from position %d on", at), true)
+			}
+			x.add(upTo(at), "without", "as the original", true)
+			sees := fmt.Sprintf("attention sees %s, %s", text.Count(x.size, "token"), x.compareWindows(x.size))
+			x.add(moreThan(at), "either", fmt.Sprintf("%s: diverges from position %d on", sees, at), false)
 			x.sees(at, "%s", sees)
 		}
 		if x.recurs() {
