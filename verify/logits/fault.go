@@ -139,11 +139,10 @@ func (f *Fault) describe() string {
 		return fmt.Sprintf("%s at %s of row %d", place, strings.TrimSpace(fmt.Sprintf("%s token %d", pass, l.Token)), l.Row)
 	}
 	fmt.Fprintf(&b, ": first wrong%s (position %d), worst%s, channel %d", at(f.FirstIn(), f.Pass, &f.First), f.First.Position, at(f.WorstIn(), f.WorstPass, &f.Worst), f.Worst.Channel)
-	if share := float64(f.Worst.Share); !math.IsInf(share, 0) && share > 1 {
-		fmt.Fprintf(&b, ", %.3g times the envelope", share)
-	}
-	if v := f.Values; v != nil {
+	if v := f.Values; v != nil { // to be equal, whatever the envelope
 		fmt.Fprintf(&b, ": %v", v)
+	} else if share := float64(f.Worst.Share); !math.IsInf(share, 0) && share > 1 {
+		fmt.Fprintf(&b, ", %.3g times the envelope", share)
 	}
 	if f.Where != "" {
 		fmt.Fprintf(&b, "; %s", f.Where)

@@ -163,6 +163,7 @@ type logitsPart struct {
 	Charts   []*chart.Chart
 	Metrics  *page.Table // nil without any
 	Tokens   *page.Table // the worst tokens; nil without any
+	OtherTop bool        // in one of those, the fixture has another most likely next token, or none
 	Total    int         // tokens
 	Outputs  *page.Table // all outputs; nil without any
 }
@@ -257,7 +258,8 @@ func newLogitsPart(l *logits.Result, v *verify.Verdict, index int) *logitsPart {
 	}
 	part.Total = len(tokens)
 	slices.SortStableFunc(tokens, func(a, b tokenRow) int { return logits.CompareWorst(b.KL, a.KL) })
-	part.Tokens = tokensTable(tokens[:min(10, len(tokens))])
+	tokens = tokens[:min(10, len(tokens))]
+	part.Tokens, part.OtherTop = tokensTable(tokens), slices.ContainsFunc(tokens, func(t tokenRow) bool { return t.TopDiffers })
 	return part
 }
 

@@ -186,7 +186,7 @@ func TestTokensOfNaN(t *testing.T) {
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
 	_, tokens, _ := strings.Cut(page, "Worst tokens")
-	if n, none := strings.Count(tokens, ">not finite<"), strings.Count(tokens, ">none<"); n != 4 || none != 3 || strings.Contains(tokens, ">NaN<") || strings.Contains(tokens, ">-1<") || strings.Count(tokens, `<tr class="bad">`) != 2 {
+	if n, none := strings.Count(tokens, ">not finite<"), strings.Count(tokens, ">none<"); n != 4 || none != 3 || strings.Contains(tokens, ">NaN<") || strings.Contains(tokens, ">-1<") || strings.Count(tokens, `<tr class="bad">`) != 2 || !strings.Contains(tokens, "In red: the fixture has another") {
 		t.Errorf("%d cells of the worst tokens are not finite, not 4, and %d none, not 3: %.2000s", n, none, tokens)
 	}
 }
@@ -195,9 +195,12 @@ func TestTokensOfNaN(t *testing.T) {
 func TestWrongWeightsAndTheirLogits(t *testing.T) {
 	subject := verify.Subject{Path: "a.pt", Format: "torch-zip", Layout: "torch"}
 	fault := func(block int, tensor string) *logits.Fault {
-		share := []float64{1: 3, 2: math.Inf(1)}[block] // a NaN has no share of a limit
+		share, values := 3.0, (*logits.Values)(nil)
+		if block == 2 { // a wrong embedding has values, and no share of a limit
+			share, values = math.Inf(1), &logits.Values{Recorded: 0.25, Checkpoint: verify.Number(math.NaN())}
+		}
 		return &logits.Fault{Worst: logits.Location{Share: verify.Number(share)}, Block: block, Half: logits.MLPHalf, Kind: "recurrent", Site: "hidden.1", Tensors: []string{tensor}, Detail: "wrong",
-			Values: &logits.Values{Recorded: 0.25, Checkpoint: verify.Number(math.NaN())}}
+			Values: values}
 	}
 	v := &verify.Verdict{Source: &subject, Converted: &subject,
 		Weights: &verify.WeightsSection{Section: verify.Section{Findings: strictjson.Items(verify.Finding{Kind: verify.WrongWeights, Tensor: "layers.1.w", Differing: 1, Elements: 2})}},
@@ -205,7 +208,7 @@ func TestWrongWeightsAndTheirLogits(t *testing.T) {
 		Facts:   &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
-	for text, want := range map[string]int{"2 failures in the weights and logits.": 1, "In the logits: block 1, MLP half": 1, "times the limit: the recording has 0.25, this checkpoint gives NaN": 1, "channel 0: the recording has 0.25, this checkpoint gives NaN": 1, "Logits: 1 place": 1, "<h4>Block 1": 0, "<h4>Block 2": 1} {
+	for text, want := range map[string]int{"2 failures in the weights and logits.": 1, "In the logits: block 1, MLP half": 1, "channel 0: 3 times the limit": 1, "channel 0: the recording has 0.25, this checkpoint gives NaN": 1, "Logits: 1 place": 1, "<h4>Block 1": 0, "<h4>Block 2": 1} {
 		if n := strings.Count(page, text); n != want {
 			t.Errorf("%q is %d times in the page, not %d", text, n, want)
 		}
