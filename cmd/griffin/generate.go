@@ -80,7 +80,7 @@ type generation struct {
 
 func runGenerate(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return wrongPaths(c, "generate takes one checkpoint").advise("griffin generate --help shows examples")
+		return wrongPaths(c, "generate takes one checkpoint").advise("--prompt gives the text to continue; griffin generate --help shows examples")
 	}
 	options, err := generateOptions(c)
 	if err != nil {
@@ -124,7 +124,7 @@ func generateOptions(c *cli.Context) (o generate.Options, err error) {
 	}
 	switch {
 	case given > 1:
-		return o, usagef("--prompt, --prompt-file and --tokens cannot be combined")
+		return o, usagef("--prompt, --prompt-file and --tokens cannot be combined").advise("leave out all but one of them")
 	case given == 0 && !c.IsSet("state-in"):
 		return o, usagef("generate needs a text to continue").advise("add --prompt TEXT")
 	case c.Bool("chat") && (given == 0 || c.IsSet("tokens")):
@@ -171,7 +171,7 @@ func precisionOption(c *cli.Context) (reference.Precision, error) {
 	if c.Bool("fast") {
 		switch {
 		case c.IsSet("arithmetic"):
-			return 0, usagef("--fast and --arithmetic cannot be combined")
+			return 0, usagef("--fast and --arithmetic cannot be combined").advise("leave out one of them")
 		case reference.FastIsFaster():
 			return reference.Fast, nil
 		case !c.Bool("json"):

@@ -238,7 +238,7 @@ func (e *inputError) hint() string {
 	}
 	isFile := isModelFile
 	if e.writes { // a directory is missing
-		isFile = func(string) bool { return false }
+		isFile = nil
 	}
 	if near := nearest.Path(e.path, isFile); near != "" && !slices.Contains(e.args, near) {
 		return "did you mean " + text.Printable(near) + "?"

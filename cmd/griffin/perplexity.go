@@ -112,9 +112,9 @@ type parted struct {
 func runPerplexity(c *cli.Context) error {
 	switch {
 	case c.NArg() != 1 && c.NArg() != 2:
-		return wrongPaths(c, "perplexity takes one checkpoint or two").advise("griffin perplexity --help shows examples")
+		return wrongPaths(c, "perplexity takes one checkpoint or two").advise("--text names the file with the text; griffin perplexity --help shows examples")
 	case c.IsSet("text") && c.IsSet("tokens"):
-		return usagef("--text and --tokens cannot be combined")
+		return usagef("--text and --tokens cannot be combined").advise("leave out one of them")
 	case !c.IsSet("text") && !c.IsSet("tokens"):
 		return usagef("perplexity needs a text").advise("give either --text FILE or --tokens FILE.safetensors")
 	}

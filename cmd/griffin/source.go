@@ -218,7 +218,7 @@ func openAdapter(c *cli.Context) (*peft.Adapter, error) {
 	path := c.String("adapter")
 	if path == "" {
 		if c.Bool("partial-adapter") {
-			return nil, usagef("--partial-adapter is for --adapter")
+			return nil, usagef("--partial-adapter is for --adapter").advise("add --adapter DIR, or leave out --partial-adapter")
 		}
 		return nil, nil
 	}

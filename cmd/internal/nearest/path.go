@@ -8,7 +8,7 @@ import (
 )
 
 // Path returns the path that a misspelt one most likely stands for, or "". Each of its parts may be misspelt. A name without an extension may
-// stand for a file whose extension isModel accepts.
+// stand for a file whose extension isModel accepts. If isModel is nil, path is that of a directory.
 func Path(path string, isModel func(name string) bool) string {
 	if _, err := os.Lstat(path); err == nil {
 		return path
@@ -34,6 +34,9 @@ func Path(path string, isModel func(name string) bool) string {
 	var names, stems []string
 	extension := filepath.Ext(name)
 	for _, entry := range entries {
+		if isModel == nil && !entry.IsDir() {
+			continue
+		}
 		if stem, ok := strings.CutSuffix(entry.Name(), extension); ok && extension != "" {
 			stems = append(stems, stem)
 		} else if entry.IsDir() || isLikeExtension(extension, filepath.Ext(entry.Name()), isModel) {

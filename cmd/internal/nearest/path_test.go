@@ -8,7 +8,7 @@ import (
 
 func TestPath(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"runs/step-100/model.safetensors", "2b-it.pt", "notes.txt"} {
+	for _, name := range []string{"runs/step-100/model.safetensors", "2b-it.pt", "notes.txt", "NOTICE"} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			t.Fatal(err)
@@ -35,6 +35,11 @@ func TestPath(t *testing.T) {
 		}
 		if got := Path(filepath.Join(dir, filepath.FromSlash(c.path)), isModel); got != want {
 			t.Errorf("%s: got %q, want %q", c.path, got, want)
+		}
+	}
+	for path, want := range map[string]string{"notice": "", "notes.tx": "", "run": "runs", "run/step-10": "runs/step-100"} { // of directories
+		if got := Path(filepath.Join(dir, filepath.FromSlash(path)), nil); got != "" && got != filepath.Join(dir, filepath.FromSlash(want)) || (got == "") != (want == "") {
+			t.Errorf("directory %s: got %q, want %q", path, got, want)
 		}
 	}
 	if got := Path("s3://bucket/2b-it.pt", isModel); got != "" {
