@@ -30,6 +30,12 @@ const (
 	Linear                         // x
 )
 
+// activationNames are those of transformers' hidden_activation, one of each function.
+var activationNames = [...]string{"gelu_pytorch_tanh", "gelu", "gelu_10", "quick_gelu", "silu", "mish", "hardswish", "relu", "relu6", "relu2",
+	"leaky_relu", "sigmoid", "tanh", "sqrtsoftplus", "laplace", "linear"}
+
+func (a Activation) String() string { return activationNames[a] }
+
 // multiplyByActivation multiplies each y by the activation of x. In BFloat16 the activation is rounded once, as torch does it,
 // except for GELUTanh, which the original computes step by step.
 func (o *ops[T]) multiplyByActivation(a Activation, y, x []T) {

@@ -206,7 +206,8 @@ func (g *generator) ofSetting(path string, err error) error {
 		return of(fast).advise("--fast continues the state")
 	case e.Have == fast:
 		return of(fast).advise("--arithmetic %s continues the state, without --fast", e.State)
-	case slices.Contains([]string{"semantics", "arithmetic"}, e.Setting), g.model.Found.Layout != model.HuggingFace:
+	case slices.Contains([]string{"semantics", "arithmetic"}, e.Setting),
+		g.model.Found.Layout != model.HuggingFace && slices.Contains([]string{"attention_window", "logits_soft_cap", "embedding_scale"}, e.Setting):
 		return of(flag).advise("--%s=%s continues the state", flag, e.State)
 	}
 	return err

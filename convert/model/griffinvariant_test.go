@@ -132,6 +132,9 @@ func TestBeyondOriginal(t *testing.T) {
 func TestActivationNames(t *testing.T) {
 	seen := map[reference.Activation]bool{}
 	for name, a := range griffinActivations {
+		if griffinActivations[a.String()] != a {
+			t.Errorf("%s is the name of %d, which is %d", a, a, griffinActivations[a.String()])
+		}
 		seen[a] = true
 		c, err := hfconfig.Read(fstest.MapFS{hfconfig.Name: {Data: []byte(`{"hidden_activation": "` + name + `"}`)}}, hfconfig.Name)
 		if err != nil || c.HiddenActivation != name {

@@ -2,9 +2,11 @@ package generate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 
@@ -24,7 +26,7 @@ const (
 
 // SettingError is the cause of a refusal for ReasonOtherModel if the weights are those of the state, and what they are run with is not.
 type SettingError struct {
-	Setting     string // semantics, arithmetic, attention_window, logits_soft_cap or embedding_scale
+	Setting     string // the key of the metadata
 	State, Have string // its value in the state and in the model
 }
 
@@ -50,7 +52,9 @@ func (s *Session) Save(ctx context.Context, path, digest string) error {
 	if err != nil {
 		return err
 	}
-	meta := identity(s.stream.Model, digest)
+	meta := settingsOf(s.stream.Model)
+	meta["griffin_state"] = stateVersion
+	meta["model_digest"] = digest
 	meta["tokens"] = strconv.Itoa(snapshot.Tokens)
 	meta["position"] = strconv.Itoa(int(snapshot.Position))
 	meta["document_start"] = strconv.Itoa(snapshot.DocumentStart)
@@ -63,18 +67,36 @@ func (s *Session) Save(ctx context.Context, path, digest string) error {
 	return publish.ReplaceWith(path, content)
 }
 
-// identity returns the metadata that must be the same when a state is loaded.
-func identity(m *reference.Model, digest string) map[string]string {
+// settingKeys are the metadata about what the weights are run with. They must be the same when a state is loaded.
+var settingKeys = []string{"semantics", "arithmetic", "attention_window", "logits_soft_cap", "embedding_scale",
+	"hidden_activation", "rms_norm_eps", "rope_theta", "partial_rotary_factor", "head_dim", "num_key_value_heads"}
+
+// settingsOf returns the value of each of settingKeys.
+func settingsOf(m *reference.Model) map[string]string {
+	settings := variantOf(&m.Config)
+	settings["semantics"] = m.Semantics.String()
+	settings["arithmetic"] = m.Arithmetic.Precision.String()
+	settings["attention_window"] = strconv.Itoa(m.Config.AttentionWindow)
+	settings["logits_soft_cap"] = decimal(m.Config.LogitsSoftCap)
+	settings["embedding_scale"] = strconv.FormatBool(m.Config.EmbeddingScale)
+	return settings
+}
+
+// variantOf returns those that are the same in all models of the original.
+func variantOf(c *reference.Config) map[string]string {
+	original := reference.OriginalVariant()
+	v := cmp.Or(c.Variant, &original)
 	return map[string]string{
-		"griffin_state":    stateVersion,
-		"model_digest":     digest,
-		"semantics":        m.Semantics.String(),
-		"arithmetic":       m.Arithmetic.Precision.String(),
-		"attention_window": strconv.Itoa(m.Config.AttentionWindow),
-		"logits_soft_cap":  strconv.FormatFloat(m.Config.LogitsSoftCap, 'g', -1, 64),
-		"embedding_scale":  strconv.FormatBool(m.Config.EmbeddingScale),
+		"hidden_activation":     v.Activation.String(),
+		"rms_norm_eps":          decimal(v.NormEpsilon),
+		"rope_theta":            decimal(v.RopeTheta),
+		"partial_rotary_factor": decimal(v.RotaryFactor),
+		"head_dim":              strconv.Itoa(c.HeadDim()),
+		"num_key_value_heads":   strconv.Itoa(v.KVHeads),
 	}
 }
+
+func decimal(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 
 // encode returns a safetensors file.
 func encode(meta map[string]string, arrays []reference.StateArray) ([]byte, error) {
@@ -139,8 +161,12 @@ func load(m *reference.Model, c *tensor.Checkpoint, digest func(recorded string)
 	if got := c.Metadata["model_digest"]; got != weights {
 		return nil, tensor.Bad("state has model_digest %q, but the model has %q", got, weights).Because(ReasonOtherModel)
 	}
-	for _, key := range []string{"semantics", "arithmetic", "attention_window", "logits_soft_cap", "embedding_scale"} {
-		if got, have := c.Metadata[key], identity(m, weights)[key]; got != have {
+	original := m.Config
+	original.Variant = nil
+	recorded, want := variantOf(&original), settingsOf(m) // of a state that does not record a variant
+	maps.Copy(recorded, c.Metadata)
+	for _, key := range settingKeys {
+		if got, have := recorded[key], want[key]; got != have {
 			return nil, tensor.Bad("%w", &SettingError{key, got, have}).Because(ReasonOtherModel)
 		}
 	}

@@ -116,6 +116,17 @@ func TestLoadRefuses(t *testing.T) {
 		t.Fatalf("an unchanged copy: %v", err)
 	}
 	meta := func(key, value string) string { return rewrite(t, path, map[string]string{key: value}, "", "") }
+	unrecorded, variant := meta("rope_theta", ""), reference.OriginalVariant()
+	if _, err := generate.Load(m, unrecorded, digestIs); err != nil {
+		t.Errorf("a state of the original's variant that does not record it: %v", err)
+	}
+	variant.RopeTheta = 100
+	rotated := *m
+	rotated.Config.Variant = &variant
+	var differs *generate.SettingError
+	if _, err := generate.Load(&rotated, unrecorded, digestIs); !errors.As(err, &differs) || *differs != (generate.SettingError{Setting: "rope_theta", State: "10000", Have: "100"}) {
+		t.Errorf("a state of the original's variant in another: %v", err)
+	}
 	for _, tt := range []struct {
 		name, path string
 		reason     tensor.Reason
@@ -129,6 +140,12 @@ func TestLoadRefuses(t *testing.T) {
 		{"window", meta("attention_window", "6"), generate.ReasonOtherModel, "attention_window"},
 		{"soft cap", meta("logits_soft_cap", "30"), generate.ReasonOtherModel, "logits_soft_cap"},
 		{"scale", meta("embedding_scale", "false"), generate.ReasonOtherModel, "embedding_scale"},
+		{"activation", meta("hidden_activation", "relu"), generate.ReasonOtherModel, `hidden_activation "relu", but the model has "gelu_pytorch_tanh"`},
+		{"epsilon", meta("rms_norm_eps", "1e-05"), generate.ReasonOtherModel, `rms_norm_eps "1e-05", but the model has "1e-06"`},
+		{"base", meta("rope_theta", "100"), generate.ReasonOtherModel, "rope_theta"},
+		{"rotated part", meta("partial_rotary_factor", "1"), generate.ReasonOtherModel, "partial_rotary_factor"},
+		{"head dimension", meta("head_dim", "2"), generate.ReasonOtherModel, "head_dim"},
+		{"key heads", meta("num_key_value_heads", "2"), generate.ReasonOtherModel, "num_key_value_heads"},
 		{"no tokens", meta("tokens", ""), "", "metadata tokens is"},
 		{"zero tokens", meta("tokens", "0"), "", "0 tokens"},
 		{"huge tokens", meta("tokens", "9999999999"), "", "want a number below 2^31"},
