@@ -88,16 +88,20 @@ func TestSettingsTable(t *testing.T) {
 	}
 }
 
-// The row of a missing tensor has no name in the conversion. The row of a tensor that was not compared has no number of elements.
+// The row of a missing tensor has no name in the conversion, that of an extra one none in the source. The row of a tensor that was not compared has
+// no number of elements. What was given is said to be, in the column of the source where the conversion has another.
 func TestFindingsTable(t *testing.T) {
 	for _, tt := range []struct {
 		f    verify.Finding
 		want string
 	}{
 		{verify.Finding{Kind: verify.WrongWeights, Tensor: "t", SourceName: "s", ConvertedName: "c", Differing: 1, Want: "1", Got: "2", Detail: "d"}, "s | c | 1 | 1 | 2 | d"},
-		{verify.Finding{Kind: verify.MissingTensor, Tensor: "t", SourceName: "s", Want: "w"}, "s | — |  | w |  | "},
-		{verify.Finding{Kind: verify.MissingTensor, Tensor: "t", SourceName: "s", ConvertedName: "c", Want: "w"}, "s | c |  | w |  | "},
-		{verify.Finding{Kind: verify.ExtraTensor, Tensor: "t", Got: "g"}, "t | t |  |  | g | "},
+		{verify.Finding{Kind: verify.MissingTensor, Tensor: "t", SourceName: "s", Want: "w"}, "s | — |  | w | missing | "},
+		{verify.Finding{Kind: verify.MissingTensor, Tensor: "t", SourceName: "s", ConvertedName: "c", Want: "w"}, "s | c |  | w | missing | "},
+		{verify.Finding{Kind: verify.ExtraTensor, Tensor: "t", Got: "g"}, "— | t |  | absent | g | "},
+		{verify.Finding{Kind: verify.WrongField, Field: "f", Want: "w", Got: "g", Detail: "d"}, "f | w | g | d"},
+		{verify.Finding{Kind: verify.GivenSetting, Field: "f", Want: "5", Got: "8", Of: "conversion"}, "f | given: 8 | 5 | "},
+		{verify.Finding{Kind: verify.GivenSetting, Field: "f", Want: "5", Got: "8", Of: "recording"}, "f | 5 | given: 8 | "},
 	} {
 		if got := rowOf(findingsTable(strictjson.Items(tt.f)).Rows[0]); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)

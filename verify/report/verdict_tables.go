@@ -15,18 +15,57 @@ import (
 	"github.com/griffin-ckpt/griffin/verify/report/internal/page"
 )
 
-// findingsTable lists all findings of a check.
+// findingsTable lists all findings of a check: of tensors by their names on both sides, or of fields and settings.
 func findingsTable(findings strictjson.List[verify.Finding]) *page.Table {
 	t := &page.Table{Label: "All failures", Many: true, Columns: []page.Column{{Title: "source"}, {Title: "converted"}, {Title: "differ", Number: true}, {Title: "should be"}, {Title: "is"}, {Title: "meaning"}}}
+	fields := !slices.ContainsFunc(findings.All(), func(f verify.Finding) bool { return f.Field == "" })
+	if fields {
+		t.Columns = append([]page.Column{{Title: "setting"}}, t.Columns[3:]...)
+	}
 	for i := range min(MaxRows, findings.Len()) {
 		f := findings.At(i)
-		differ := page.Cell{}
-		if f.Differing > 0 {
-			differ = page.Count(f.Differing)
+		want, got := wantAndGot(&f)
+		cells := []page.Cell{want, got, page.Text(f.Detail)}
+		if fields {
+			cells = append([]page.Cell{page.Name(f.Field)}, cells...)
+		} else {
+			differ := page.Cell{}
+			if f.Differing > 0 {
+				differ = page.Count(f.Differing)
+			}
+			cells = append([]page.Cell{sourceNameOf(&f), convertedNameOf(&f), differ}, cells...)
 		}
-		t.Add(page.Row{Cells: []page.Cell{page.Name(cmp.Or(f.SourceName, f.Tensor, f.Field)), convertedNameOf(&f), differ, valueOf(f.Want), valueOf(f.Got), page.Text(f.Detail)}})
+		t.Add(page.Row{Cells: cells})
 	}
 	return t
+}
+
+// wantAndGot shows what should be, by the source, and what is, in the conversion.
+func wantAndGot(f *verify.Finding) (want, got page.Cell) {
+	want, got = valueOf(f.Want), valueOf(f.Got)
+	switch f.Kind {
+	case verify.MissingTensor:
+		got = page.Text("missing")
+	case verify.ExtraTensor:
+		want = page.Text("absent")
+	case verify.GivenSetting:
+		got = page.Text("given: " + f.Got)
+		if f.Of == "conversion" { // the setting was given for the source
+			want, got = got, want
+		}
+	}
+	return want, got
+}
+
+// noName stands where a checkpoint has no tensor of the row.
+const noName = "—"
+
+// sourceNameOf shows the name of a tensor in the source, or of a field.
+func sourceNameOf(f *verify.Finding) page.Cell {
+	if f.Kind == verify.ExtraTensor && f.SourceName == "" {
+		return page.Text(noName)
+	}
+	return page.Name(cmp.Or(f.SourceName, f.Tensor, f.Field))
 }
 
 // valueOf shows what is or should be. An element, such as "-0.125 (0xbe00)", is sorted by its value, and its digits are on one line.
@@ -41,7 +80,7 @@ func valueOf(s string) page.Cell {
 // convertedNameOf shows the name of a tensor in the converted checkpoint, "—" if another has the name that a missing one should have.
 func convertedNameOf(f *verify.Finding) page.Cell {
 	if f.Kind == verify.MissingTensor && f.ConvertedName == "" {
-		return page.Text("—")
+		return page.Text(noName)
 	}
 	return page.Name(cmp.Or(f.ConvertedName, f.Tensor))
 }
