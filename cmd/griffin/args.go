@@ -171,6 +171,9 @@ func unknownCommand(app *cli.App, name string) error {
 		names = append(names, c.Name)
 	}
 	err := usagef("unknown command %q", name)
+	if begun := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.HasPrefix(n, strings.ToLower(name)) }); len(begun) > 1 {
+		return err.advise("did you mean griffin %s?", strings.Join(slices.Sorted(slices.Values(begun)), " or griffin "))
+	}
 	others := slices.Sorted(maps.Keys(otherwise))
 	if near := cmp.Or(otherwise[strings.ToLower(name)], nearest.Name(name, names), otherwise[nearest.Name(name, others)]); near != "" {
 		return err.advise("did you mean griffin %s?", near)

@@ -232,7 +232,7 @@ func printConversion(w io.Writer, r *convert.Result) error {
 	}
 	fact("source", "%s", source)
 	dtypes := cmp.Or(strings.Join(r.DTypes, " and "), r.DType)
-	weights := fmt.Sprintf("%s, %s, %s, %s", text.Count(int64(r.Tensors.Len()), "tensor"), text.Count(r.Parameters, "parameter"), dtypes, size(r.Bytes))
+	weights := fmt.Sprintf("%s, %s, %s, %s", text.Count(int64(r.Tensors.Len()), "tensor"), text.Count(r.Parameters, "element"), dtypes, size(r.Bytes))
 	if r.Shards > 0 {
 		weights += " in " + text.Count(int64(r.Shards), "file")
 	}

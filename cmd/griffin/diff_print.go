@@ -119,7 +119,7 @@ func upTo(g *diff.Group) string {
 }
 
 func printSide(b *strings.Builder, letter string, s *diff.Side) {
-	parts := []string{ofStep(text.Printable(s.Step), s.InLayout()), s.CountTensors(), text.Count(s.Parameters, "parameter"), size(s.Bytes)}
+	parts := []string{ofStep(text.Printable(s.Step), s.InLayout()), s.CountTensors(), text.Count(s.Parameters, "element"), size(s.Bytes)}
 	if s.Quantized != "" {
 		parts = append(parts, "quantised: "+text.Printable(s.Quantized))
 	}

@@ -100,7 +100,7 @@ func (u *utf8Reader) Read(p []byte) (int, error) {
 	for len(u.rest) > 0 && (err == io.EOF || utf8.FullRune(u.rest)) {
 		r, size := utf8.DecodeRune(u.rest)
 		if r == utf8.RuneError && size == 1 {
-			return 0, tensor.Bad("is not a text in UTF-8").In(u.name).At(u.at).Advise("give a text file; iconv converts one of another encoding")
+			return 0, tensor.Bad("is not a text in UTF-8").In(u.name).At(u.at).Advise("give a text in UTF-8; iconv converts one of another encoding")
 		}
 		u.rest, u.at = u.rest[size:], u.at+int64(size)
 	}

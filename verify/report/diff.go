@@ -97,7 +97,7 @@ func (g *diffPage) document(o Origin) *page.Document {
 
 func sideSubject(role string, s *diff.Side) page.Subject {
 	out := page.Subject{Role: role, Path: s.Path, Facts: []page.Fact{{Name: "format", Value: s.InLayout()},
-		{Name: "size", Value: fmt.Sprintf("%s, %s, %s", s.CountTensors(), text.Count(s.Parameters, "parameter"), tensor.SizeString(s.Bytes))}}}
+		{Name: "size", Value: fmt.Sprintf("%s, %s, %s", s.CountTensors(), text.Count(s.Parameters, "element"), tensor.SizeString(s.Bytes))}}}
 	for _, x := range []page.Fact{{Name: "step", Value: s.Step}, {Name: "prefix", Value: s.Prefix, Code: true}, {Name: "quantised", Value: s.Quantized}, {Name: "weights", Value: s.Digest, Code: true},
 		{Name: "config.json", Value: s.ConfigFile, Code: true}} {
 		if x.Value != "" {

@@ -34,7 +34,7 @@ func Name(word string, names []string) string {
 			best, fewest = name, n
 		}
 	}
-	if begins == 1 && len(word) > 1 && (best == "" || fewest > 1) {
+	if begins == 1 && len(word) > 1 && (best == "" || best == beginning || fewest > 1) {
 		return beginning
 	}
 	if best == "" || 2*fewest >= len(word) {

@@ -54,5 +54,6 @@ func Path(path string, isModel func(name string) bool) string {
 
 // isLikeExtension reports whether a misspelt path may stand for a file of another extension than its own: one that is misspelt, or that is not there.
 func isLikeExtension(typed, extension string, isModel func(string) bool) bool {
-	return typed == extension || typed == "" && isModel(extension) || Name(typed, []string{extension}) != ""
+	isNear := len(typed) > 1 && errorsBetween(typed, extension) == 1 // also of two letters, which Name finds too few
+	return typed == extension || (typed == "" || isNear) && isModel != nil && isModel(extension) || Name(typed, []string{extension}) != ""
 }

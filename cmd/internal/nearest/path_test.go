@@ -22,6 +22,8 @@ func TestPath(t *testing.T) {
 		{"2b-it.pt", "2b-it.pt"},
 		{"2b-ti.pt", "2b-it.pt"},
 		{"2b-it.tp", "2b-it.pt"},
+		{"2b-it.p", "2b-it.pt"},
+		{"2b-it.t", "2b-it.pt"},
 		{"2b-it", "2b-it.pt"},
 		{"run/step-100", "runs/step-100"},
 		{"rusn/step-10/modle.safetensors", "runs/step-100/model.safetensors"},
