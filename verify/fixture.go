@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
-	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/reference"
 	"github.com/griffin-ckpt/griffin/verify/golden"
 	"github.com/griffin-ckpt/griffin/verify/logits"
@@ -134,23 +133,15 @@ func (c *computation) given(m *runtime.Model) model.Settings {
 
 // noteGiven notes which settings of a model that fails were given, but for those that the recording shows to be wrong.
 func (c *computation) noteGiven(result *logits.Result, given model.Settings) {
+	if s := result.Site("", "hidden.0", false); s != nil && s.OK { // the embedding shows the scale
+		given.EmbeddingScale = nil
+	}
 	var unproven []string
-	add := func(name logits.SettingName, format string, value any) {
-		for _, f := range result.Faults {
-			if f.Setting != nil && f.Setting.Name == name {
-				return
-			}
+	for _, name := range model.SettingNames {
+		disproves := func(f *logits.Fault) bool { return f.Setting != nil && f.Setting.Name == name }
+		if value := given.Value(name); value != "" && !slices.ContainsFunc(result.Faults, disproves) {
+			unproven = append(unproven, words(name)+" "+value)
 		}
-		unproven = append(unproven, fmt.Sprintf(format, value))
-	}
-	if w := given.AttentionWindow; w != nil {
-		add(logits.WindowSetting, "attention window %d", *w)
-	}
-	if x := given.LogitsSoftCap; x != nil {
-		add(logits.SoftCapSetting, "logits soft cap %s", hfconfig.Decimal(*x))
-	}
-	if s := result.Site("", "hidden.0", false); given.EmbeddingScale != nil && (s == nil || !s.OK) {
-		add(logits.ScaleSetting, "embedding scale %t", *given.EmbeddingScale)
 	}
 	if result.OK || len(result.Faults) == 0 || unproven == nil {
 		return

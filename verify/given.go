@@ -56,15 +56,13 @@ func noteDoubted(r *run) {
 		return
 	}
 	var doubted []string
-	doubt := func(given bool, name logits.SettingName, was, records any) {
-		if given && was != records {
-			doubted = append(doubted, fmt.Sprintf("%s %v was given, and conversion.json records %v", words(name), was, records))
+	run, known := model.SettingsOf(&r.plan.Config), recordedSettings(r.record.Settings)
+	for _, name := range model.SettingNames {
+		isGiven := r.given.Value(name) != "" && (name != logits.WindowSetting || r.plan.Config.Has(model.Attention))
+		if was, records := run.Value(name), known.Value(name); isGiven && was != records {
+			doubted = append(doubted, fmt.Sprintf("%s %s was given, and conversion.json records %s", words(name), was, records))
 		}
 	}
-	c, known := &r.plan.Config, recordedValues(r.record.Settings)
-	doubt(r.given.AttentionWindow != nil && c.Has(model.Attention), logits.WindowSetting, c.AttentionWindow, known[logits.WindowSetting])
-	doubt(r.given.LogitsSoftCap != nil, logits.SoftCapSetting, hfconfig.Decimal(c.LogitsSoftCap), known[logits.SoftCapSetting])
-	doubt(r.given.EmbeddingScale != nil, logits.ScaleSetting, c.EmbeddingScale, known[logits.ScaleSetting])
 	if doubted != nil {
 		r.verdict.Notes = append(r.verdict.Notes, strings.Join(doubted, "; ")+": if what was given is wrong, the checkpoint need not be")
 	}
@@ -236,7 +234,7 @@ func noteRecorded(r *run) {
 // noteRecordedBy notes the settings that a file records. lack is what the source does not do with them, and wrong what follows if the recording is right.
 func noteRecordedBy(r *run, names []string, file string, known *manifest.Settings, lack, wrong string) {
 	v := r.verdict
-	values := recordedValues(known)
+	values := recordedSettings(known)
 	made := map[logits.SettingName]string{} // how the recording was, by the settings that it disproves
 	for _, l := range v.Logits {
 		for _, f := range l.Faults {
@@ -248,7 +246,7 @@ func noteRecordedBy(r *run, names []string, file string, known *manifest.Setting
 	var unproven []string
 	for _, recorded := range names {
 		name := logits.SettingName(recorded)
-		shown := fmt.Sprintf("%s %v", words(name), values[name])
+		shown := fmt.Sprintf("%s %s", words(name), values.Value(name))
 		if made[name] == "" {
 			unproven = append(unproven, shown)
 			continue
@@ -266,12 +264,14 @@ func agrees(l *logits.Result, s *logits.Setting, known *manifest.Settings) bool 
 	if s.Name == logits.WindowSetting && l.Semantics != reference.Original.String() && s.Recorded == fmt.Sprint(known.AttentionWindow+1) {
 		return true
 	}
-	return s.Recorded == fmt.Sprint(recordedValues(known)[s.Name])
+	recorded := recordedSettings(known)
+	return s.Recorded == recorded.Value(s.Name)
 }
 
-// recordedValues are the values of a record by the names of settings.
-func recordedValues(known *manifest.Settings) map[logits.SettingName]any {
-	return map[logits.SettingName]any{logits.WindowSetting: known.AttentionWindow, logits.SoftCapSetting: hfconfig.Decimal(float64(known.LogitsSoftCap)), logits.ScaleSetting: known.EmbeddingScale}
+// recordedSettings are those of a record.
+func recordedSettings(known *manifest.Settings) model.Settings {
+	softCap := float64(known.LogitsSoftCap)
+	return model.Settings{AttentionWindow: &known.AttentionWindow, LogitsSoftCap: &softCap, EmbeddingScale: &known.EmbeddingScale}
 }
 
 // matchedWith says what a recording of an original shows of settings with which the model matches it, and what it does not: values that are close
@@ -343,29 +343,16 @@ func onlyGivenWindow(r *run) []string {
 // onlyGiven lists the settings of a checkpoint alone that were given, and that nothing beside it states.
 func onlyGiven(m *model.Model, given model.Settings) []string {
 	if stated, err := m.Configure(model.Settings{}); err == nil {
-		known := &stated.Original
-		if w := given.AttentionWindow; w != nil && *w == known.AttentionWindow {
-			given.AttentionWindow = nil
-		}
-		if x := given.LogitsSoftCap; x != nil && *x == known.LogitsSoftCap {
-			given.LogitsSoftCap = nil
-		}
-		if x := given.EmbeddingScale; x != nil && *x == known.EmbeddingScale {
-			given.EmbeddingScale = nil
-		}
+		leaveOut(&given, model.SettingsOf(&stated.Original), given)
 	}
 	var all []string
 	if given.Preset != "" {
 		all = append(all, "the settings of preset "+given.Preset)
 	}
-	if w := given.AttentionWindow; w != nil && m.Config.Has(model.Attention) {
-		all = append(all, fmt.Sprintf("attention window %d", *w))
-	}
-	if x := given.LogitsSoftCap; x != nil {
-		all = append(all, "logits soft cap "+hfconfig.Decimal(*x))
-	}
-	if x := given.EmbeddingScale; x != nil {
-		all = append(all, fmt.Sprintf("embedding scale %t", *x))
+	for _, name := range model.SettingNames {
+		if value := given.Value(name); value != "" && (name != logits.WindowSetting || m.Config.Has(model.Attention)) {
+			all = append(all, words(name)+" "+value)
+		}
 	}
 	return all
 }

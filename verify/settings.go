@@ -8,7 +8,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/manifest"
@@ -35,21 +34,9 @@ type shown map[logits.SettingName]string
 
 // set sets a setting to the value that the recording shows, and reports whether it shows one.
 func (s shown) set(name logits.SettingName, settings *model.Settings) bool {
-	var err error
-	switch value, is := s[name]; {
-	case !is:
-		return false
-	case name == logits.WindowSetting:
-		settings.AttentionWindow, err = pointerTo(strconv.ParseInt(value, 10, 64))
-	case name == logits.SoftCapSetting:
-		settings.LogitsSoftCap, err = pointerTo(strconv.ParseFloat(value, 64))
-	default:
-		settings.EmbeddingScale, err = pointerTo(strconv.ParseBool(value))
-	}
-	return err == nil
+	value, is := s[name]
+	return is && settings.Parse(name, value) == nil
 }
-
-func pointerTo[T any](x T, err error) (*T, error) { return &x, err }
 
 // contradiction is a setting that was given, and that is another one in the conversion, or in the source, with which the run was made.
 type contradiction struct {
@@ -129,19 +116,15 @@ func settleWindow(r *run) {
 	}
 }
 
+// settingOptions are the settings by the fields of model.Settings.
+var settingOptions = map[string]logits.SettingName{"AttentionWindow": logits.WindowSetting, "LogitsSoftCap": logits.SoftCapSetting, "EmbeddingScale": logits.ScaleSetting}
+
 // completeSettings takes the settings that are missing from others, and returns their names.
 func completeSettings(s *model.Settings, missing *model.OptionError, from *model.Settings) (taken []string) {
-	for _, name := range missing.Missing {
-		switch name {
-		case "AttentionWindow":
-			s.AttentionWindow = from.AttentionWindow
-			taken = append(taken, string(logits.WindowSetting))
-		case "LogitsSoftCap":
-			s.LogitsSoftCap = from.LogitsSoftCap
-			taken = append(taken, string(logits.SoftCapSetting))
-		case "EmbeddingScale":
-			s.EmbeddingScale = from.EmbeddingScale
-			taken = append(taken, string(logits.ScaleSetting))
+	for _, option := range missing.Missing {
+		if name, isSetting := settingOptions[option]; isSetting {
+			s.Take(name, from)
+			taken = append(taken, string(name))
 		}
 	}
 	return taken
@@ -191,40 +174,27 @@ func replaceStated(r *run) {
 	if r.converted != nil {
 		of = "source"
 	}
-	own, original, s := &stated.Config, &stated.Original, &r.options.Settings
+	own, original, origins := model.SettingsOf(&stated.Config), model.SettingsOf(&stated.Original), stated.Origins.ByName()
 	shownBy := map[string]string{model.FromRecord: manifest.Name, model.FromHead: "the output head"}
-	add := func(name logits.SettingName, given, found any, origin string) {
-		r.contradicted = append(r.contradicted, contradiction{name: name, given: fmt.Sprint(given), found: fmt.Sprint(found), of: of, files: []string{cmp.Or(shownBy[origin], origin)}})
-	}
-	if w := s.AttentionWindow; w != nil && *w != original.AttentionWindow {
-		add(logits.WindowSetting, *w, original.AttentionWindow, stated.Origins.AttentionWindow)
-	}
-	if x := s.LogitsSoftCap; x != nil && *x != own.LogitsSoftCap && *x != original.LogitsSoftCap {
-		add(logits.SoftCapSetting, hfconfig.Decimal(*x), hfconfig.Decimal(original.LogitsSoftCap), stated.Origins.LogitsSoftCap)
-	}
-	if x := s.EmbeddingScale; x != nil && *x != original.EmbeddingScale {
-		add(logits.ScaleSetting, *x, original.EmbeddingScale, stated.Origins.EmbeddingScale)
+	for _, name := range model.SettingNames {
+		given, found := r.options.Settings.Value(name), original.Value(name)
+		if given == "" || given == found || name == logits.SoftCapSetting && given == own.Value(name) { // one that stands for none is none
+			continue
+		}
+		r.contradicted = append(r.contradicted, contradiction{name: name, given: given, found: found, of: of, files: []string{cmp.Or(shownBy[origins[name]], origins[name])}})
 	}
 	r.options.Settings, r.given = kept, kept
 }
 
 // dropRefuted leaves out settings that were given, and in place of which the recording shows others, which takeRecorded takes.
 func dropRefuted(r *run) {
-	s := &r.options.Settings
-	drop := func(name logits.SettingName, given any, leaveOut func()) {
-		if found, is := r.shown[name]; is && found != fmt.Sprint(given) {
-			r.contradicted = append(r.contradicted, contradiction{name: name, given: fmt.Sprint(given), found: found, of: "recording"})
-			leaveOut()
+	for _, name := range model.SettingNames {
+		given := r.options.Settings.Value(name)
+		if found, is := r.shown[name]; given != "" && is && found != given {
+			r.contradicted = append(r.contradicted, contradiction{name: name, given: given, found: found, of: "recording"})
+			r.options.Settings.Clear(name)
+			r.given.Clear(name)
 		}
-	}
-	if w := s.AttentionWindow; w != nil {
-		drop(logits.WindowSetting, *w, func() { s.AttentionWindow, r.given.AttentionWindow = nil, nil })
-	}
-	if x := s.LogitsSoftCap; x != nil {
-		drop(logits.SoftCapSetting, hfconfig.Decimal(*x), func() { s.LogitsSoftCap, r.given.LogitsSoftCap = nil, nil })
-	}
-	if is := s.EmbeddingScale; is != nil {
-		drop(logits.ScaleSetting, *is, func() { s.EmbeddingScale, r.given.EmbeddingScale = nil, nil })
 	}
 }
 
@@ -247,26 +217,23 @@ func replaceGiven(ctx context.Context, r *run) error {
 	if err != nil {
 		return nil // settings are missing, as planning says
 	}
-	given, preset, s := configured.Original, r.given.Preset != "", model.SettingsOf(&configured.Original)
-	found, err := statement.Of(ctx, r.convertedModel, &given, r.trust == trustWritten)
+	s := model.SettingsOf(&configured.Original)
+	found, err := statement.Of(ctx, r.convertedModel, &configured.Original, r.trust == trustWritten)
 	if err != nil {
 		return err
 	}
 	if recorded, err := r.sourceModel.Configure(model.Settings{}); err == nil {
-		leaveOut(found, &recorded.Original, &given)
+		leaveOut(&found.Settings, model.SettingsOf(&recorded.Original), s)
 	}
-	replace := func(name logits.SettingName, was, is any, files []string, take func()) {
-		r.contradicted = append(r.contradicted, contradiction{name: name, given: fmt.Sprint(was), found: fmt.Sprint(is), of: "conversion", files: files})
-		take()
-	}
-	if w := found.AttentionWindow; w != nil && *w != given.AttentionWindow && (preset || r.given.AttentionWindow != nil) && given.Has(model.Attention) {
-		replace(logits.WindowSetting, given.AttentionWindow, *w, found.Window, func() { s.AttentionWindow, r.given.AttentionWindow = w, nil })
-	}
-	if x := found.LogitsSoftCap; x != nil && *x != given.LogitsSoftCap && (preset || r.given.LogitsSoftCap != nil) {
-		replace(logits.SoftCapSetting, hfconfig.Decimal(given.LogitsSoftCap), hfconfig.Decimal(*x), found.SoftCap, func() { s.LogitsSoftCap, r.given.LogitsSoftCap = x, nil })
-	}
-	if x := found.EmbeddingScale; x != nil && *x != given.EmbeddingScale && (preset || r.given.EmbeddingScale != nil) {
-		replace(logits.ScaleSetting, given.EmbeddingScale, *x, found.Scale, func() { s.EmbeddingScale, r.given.EmbeddingScale = x, nil })
+	for _, name := range model.SettingNames {
+		was, is := s.Value(name), found.Value(name)
+		isGiven := r.given.Preset != "" || r.given.Value(name) != ""
+		if is == "" || is == was || !isGiven || name == logits.WindowSetting && !configured.Original.Has(model.Attention) {
+			continue
+		}
+		r.contradicted = append(r.contradicted, contradiction{name: name, given: was, found: is, of: "conversion", files: found.Files[name]})
+		s.Take(name, &found.Settings)
+		r.given.Clear(name)
 	}
 	if len(r.contradicted) > 0 {
 		r.options.Settings, r.given.Preset = s, ""
@@ -275,15 +242,11 @@ func replaceGiven(ctx context.Context, r *run) error {
 }
 
 // leaveOut leaves out of what files of the conversion state the settings in which those that were given are those that the source's own record has.
-func leaveOut(stated *statement.Settings, own, given *model.Config) {
-	if own.AttentionWindow == given.AttentionWindow {
-		stated.AttentionWindow = nil
-	}
-	if own.LogitsSoftCap == given.LogitsSoftCap {
-		stated.LogitsSoftCap = nil
-	}
-	if own.EmbeddingScale == given.EmbeddingScale {
-		stated.EmbeddingScale = nil
+func leaveOut(stated *model.Settings, own, given model.Settings) {
+	for _, name := range model.SettingNames {
+		if own.Value(name) == given.Value(name) {
+			stated.Clear(name)
+		}
 	}
 }
 

@@ -48,6 +48,11 @@ type Configured struct {
 // Origins say where the settings of a configuration come from, each in a few words: "given", "config.json", "preset 2b".
 type Origins struct{ AttentionWindow, LogitsSoftCap, EmbeddingScale string }
 
+// ByName returns them by the names of the settings.
+func (o Origins) ByName() map[SettingName]string {
+	return map[SettingName]string{WindowSetting: o.AttentionWindow, SoftCapSetting: o.LogitsSoftCap, ScaleSetting: o.EmbeddingScale}
+}
+
 // Origins of settings that config.json does not have itself.
 const (
 	FromRecord = "recorded in the source's conversion.json"

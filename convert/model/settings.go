@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/formats/hfconfig"
@@ -23,6 +24,66 @@ type Settings struct {
 // SettingsOf returns the settings of a configuration.
 func SettingsOf(c *Config) Settings {
 	return Settings{AttentionWindow: &c.AttentionWindow, LogitsSoftCap: &c.LogitsSoftCap, EmbeddingScale: &c.EmbeddingScale}
+}
+
+// SettingName is the name of a setting, as conversion.json has it.
+type SettingName string
+
+// The settings.
+const (
+	WindowSetting  SettingName = "attention_window"
+	SoftCapSetting SettingName = "logits_soft_cap"
+	ScaleSetting   SettingName = "embedding_scale"
+)
+
+// SettingNames are the names of all settings.
+var SettingNames = [...]SettingName{WindowSetting, SoftCapSetting, ScaleSetting}
+
+// Value writes a setting, "2048", "30" or "true"; "" if it is nil.
+func (s *Settings) Value(name SettingName) string {
+	switch {
+	case name == WindowSetting && s.AttentionWindow != nil:
+		return strconv.FormatInt(*s.AttentionWindow, 10)
+	case name == SoftCapSetting && s.LogitsSoftCap != nil:
+		return hfconfig.Decimal(*s.LogitsSoftCap)
+	case name == ScaleSetting && s.EmbeddingScale != nil:
+		return strconv.FormatBool(*s.EmbeddingScale)
+	}
+	return ""
+}
+
+// Parse sets a setting to what Value writes.
+func (s *Settings) Parse(name SettingName, value string) (err error) {
+	var window int64
+	var softCap float64
+	var scale bool
+	switch name {
+	case WindowSetting:
+		window, err = strconv.ParseInt(value, 10, 64)
+	case SoftCapSetting:
+		softCap, err = strconv.ParseFloat(value, 64)
+	case ScaleSetting:
+		scale, err = strconv.ParseBool(value)
+	}
+	if err == nil {
+		s.Take(name, &Settings{AttentionWindow: &window, LogitsSoftCap: &softCap, EmbeddingScale: &scale})
+	}
+	return err
+}
+
+// Clear makes a setting nil.
+func (s *Settings) Clear(name SettingName) { s.Take(name, &Settings{}) }
+
+// Take takes a setting from others, which may be nil there.
+func (s *Settings) Take(name SettingName, from *Settings) {
+	switch name {
+	case WindowSetting:
+		s.AttentionWindow = from.AttentionWindow
+	case SoftCapSetting:
+		s.LogitsSoftCap = from.LogitsSoftCap
+	case ScaleSetting:
+		s.EmbeddingScale = from.EmbeddingScale
+	}
 }
 
 // complete sets the settings of c, a configuration of m, and returns the name of the preset that gave any, or "". Settings

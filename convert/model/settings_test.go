@@ -337,3 +337,31 @@ func TestTakeGivenWindow(t *testing.T) {
 func recordOfWindow(window int64, assumed bool) *manifest.Record {
 	return &manifest.Record{Head: manifest.Head{Settings: &manifest.Settings{AttentionWindow: window, WindowAssumed: assumed}}}
 }
+
+// A setting has one text, which Parse reads again. Take and Clear change no other.
+func TestSettingsByName(t *testing.T) {
+	window, softCap, scale := int64(2048), 1048576.0, true
+	all := Settings{AttentionWindow: &window, LogitsSoftCap: &softCap, EmbeddingScale: &scale}
+	values := map[SettingName]string{WindowSetting: "2048", SoftCapSetting: "1048576", ScaleSetting: "true"}
+	for _, name := range SettingNames {
+		var taken, parsed Settings
+		taken.Take(name, &all)
+		if err := parsed.Parse(name, values[name]); err != nil {
+			t.Error(err)
+		}
+		cleared := all
+		cleared.Clear(name)
+		for _, other := range SettingNames {
+			one, rest := "", values[other]
+			if other == name {
+				one, rest = rest, one
+			}
+			if taken.Value(other) != one || parsed.Value(other) != one || cleared.Value(other) != rest || all.Value(other) != values[other] {
+				t.Errorf("%s of %s: taken %q, parsed %q, cleared %q", other, name, taken.Value(other), parsed.Value(other), cleared.Value(other))
+			}
+		}
+		if err := parsed.Parse(name, "x"); err == nil || parsed.Value(name) != values[name] {
+			t.Errorf("%s of x: %v, %q", name, err, parsed.Value(name))
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/griffin-ckpt/griffin/convert/model"
 	"github.com/griffin-ckpt/griffin/reference"
 )
 
@@ -19,13 +20,13 @@ type Setting struct {
 }
 
 // SettingName is the name of a setting.
-type SettingName string
+type SettingName = model.SettingName
 
 // The settings that may explain a fault.
 const (
-	WindowSetting    SettingName = "attention_window"
-	SoftCapSetting   SettingName = "logits_soft_cap"
-	ScaleSetting     SettingName = "embedding_scale"
+	WindowSetting                = model.WindowSetting
+	SoftCapSetting               = model.SoftCapSetting
+	ScaleSetting                 = model.ScaleSetting
 	SemanticsSetting SettingName = "semantics" // not of the checkpoint, but of what runs it
 )
 
@@ -76,9 +77,13 @@ func (s *Setting) Made() string {
 
 // setting returns a setting that explains a fault, and whether it was given.
 func (l *localiser) setting(name SettingName, value, recorded string) *Setting {
-	preset := l.given.Preset != ""
-	given := map[SettingName]bool{WindowSetting: preset || l.given.AttentionWindow != nil, SoftCapSetting: preset || l.given.LogitsSoftCap != nil,
-		ScaleSetting: preset || l.given.EmbeddingScale != nil, SemanticsSetting: l.as != nil}[name]
+	given := l.given.Value(name) != ""
+	switch {
+	case name == SemanticsSetting:
+		given = l.as != nil
+	case l.given.Preset != "" && slices.Contains(model.SettingNames[:], name):
+		given = true
+	}
 	return &Setting{Name: name, Value: value, Recorded: recorded, Given: given}
 }
 

@@ -44,10 +44,10 @@ var Transformers4 = &Runtime{
 			x.transformers4Rotation()
 		}
 		if x.own != 0 && x.Loads {
-			x.transformers4OneToken()
+			transformers4OneToken(x)
 		}
 		if x.own > 0 {
-			x.transformers4RotatedCache()
+			transformers4RotatedCache(x)
 		}
 		if x.wrong() {
 			return
@@ -84,7 +84,7 @@ func (x *explainer) transformers4Rotation() {
 }
 
 // transformers4OneToken says what becomes of a prompt of one token.
-func (x *explainer) transformers4OneToken() {
+func transformers4OneToken(x *explainer) {
 	does := "the first call keeps no keys: decoding diverges from position 1 on"
 	if x.recurs() {
 		does = "crashes in the first call, and later starts from the convolution state that the previous call left"
@@ -93,7 +93,7 @@ func (x *explainer) transformers4OneToken() {
 }
 
 // transformers4RotatedCache says what the cache does where heads are rotated in another way.
-func (x *explainer) transformers4RotatedCache() {
+func transformers4RotatedCache(x *explainer) {
 	size, does := x.Stated.AttentionWindowSize4, fmt.Sprintf("diverges from position %d on, as without", x.own)
 	if x.Stated.Rotation4(x.Stated.Rope4.PartialFactor) == hfconfig.RotationBroadcasts {
 		does = "fails: the cache has room for heads of 2 channels"

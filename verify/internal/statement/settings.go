@@ -15,7 +15,7 @@ import (
 // Settings are those that files of a conversion state.
 type Settings struct {
 	model.Settings
-	Window, SoftCap, Scale []string // the files that have each
+	Files map[model.SettingName][]string // that have each
 }
 
 // Of returns the settings that the files of the conversion in which m was found state, without those in which its files contradict each other: then
@@ -40,12 +40,12 @@ func Of(ctx context.Context, m *model.Model, given *model.Config, oneMore bool) 
 		}
 		return []string{manifest.Name}
 	}
-	s := &Settings{*recorded, files(false), files(false), files(false)}
+	s := &Settings{*recorded, map[model.SettingName][]string{model.WindowSetting: files(false), model.SoftCapSetting: files(false), model.ScaleSetting: files(false)}}
 	if stated == nil {
 		return s, nil
 	}
-	s.Window = files(stated.AttentionWindowSize == *s.AttentionWindow) // which may be expressed by one more
-	s.SoftCap = files(stated.LogitsSoftCap == *s.LogitsSoftCap)        // none is expressed by a huge one
+	s.Files[model.WindowSetting] = files(stated.AttentionWindowSize == *s.AttentionWindow) // which may be expressed by one more
+	s.Files[model.SoftCapSetting] = files(stated.LogitsSoftCap == *s.LogitsSoftCap)        // none is expressed by a huge one
 	if stated.AttentionWindowSize != RecordedWindow(record) {
 		s.AttentionWindow = nil
 	}
@@ -66,7 +66,7 @@ func OfConfig(ctx context.Context, m *model.Model, given *model.Config, oneMore 
 		return &Settings{}, nil
 	}
 	files := []string{hfconfig.Name}
-	s := &Settings{Window: files, SoftCap: files, Scale: files}
+	s := &Settings{Files: map[model.SettingName][]string{model.WindowSetting: files, model.SoftCapSetting: files, model.ScaleSetting: files}}
 	if stated == nil {
 		return s, nil
 	}

@@ -36,7 +36,7 @@ func ExampleOf() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(*stated.AttentionWindow, *stated.LogitsSoftCap, *stated.EmbeddingScale, stated.Window)
+	fmt.Println(*stated.AttentionWindow, *stated.LogitsSoftCap, *stated.EmbeddingScale, stated.Files[model.WindowSetting])
 	// Output: 6 30 true [config.json]
 }
 
@@ -87,7 +87,7 @@ func TestContradictingFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(shown(s.AttentionWindow), " ", shown(s.LogitsSoftCap), " ", shown(s.EmbeddingScale), " ", s.Window); got != tt.want {
+		if got := fmt.Sprint(shown(s.AttentionWindow), " ", shown(s.LogitsSoftCap), " ", shown(s.EmbeddingScale), " ", s.Files[model.WindowSetting]); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
