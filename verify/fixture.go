@@ -138,7 +138,7 @@ func (c *computation) noteGiven(result *logits.Result, given model.Settings) {
 	}
 	var unproven []string
 	for _, name := range model.SettingNames {
-		disproves := func(f *logits.Fault) bool { return f.Setting != nil && f.Setting.Name == name }
+		disproves := func(f *logits.Fault) bool { return f.Setting != nil && string(f.Setting.Name) == name }
 		if value := given.Value(name); value != "" && !slices.ContainsFunc(result.Faults, disproves) {
 			unproven = append(unproven, words(name)+" "+value)
 		}

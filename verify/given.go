@@ -58,7 +58,7 @@ func noteDoubted(r *run) {
 	var doubted []string
 	run, known := model.SettingsOf(&r.plan.Config), recordedSettings(r.record.Settings)
 	for _, name := range model.SettingNames {
-		isGiven := r.given.Value(name) != "" && (name != logits.WindowSetting || r.plan.Config.Has(model.Attention))
+		isGiven := r.given.Value(name) != "" && (name != model.WindowSetting || r.plan.Config.Has(model.Attention))
 		if was, records := run.Value(name), known.Value(name); isGiven && was != records {
 			doubted = append(doubted, fmt.Sprintf("%s %s was given, and conversion.json records %s", words(name), was, records))
 		}
@@ -246,7 +246,7 @@ func noteRecordedBy(r *run, names []string, file string, known *manifest.Setting
 	var unproven []string
 	for _, recorded := range names {
 		name := logits.SettingName(recorded)
-		shown := fmt.Sprintf("%s %s", words(name), values.Value(name))
+		shown := fmt.Sprintf("%s %s", words(name), values.Value(recorded))
 		if made[name] == "" {
 			unproven = append(unproven, shown)
 			continue
@@ -265,7 +265,7 @@ func agrees(l *logits.Result, s *logits.Setting, known *manifest.Settings) bool 
 		return true
 	}
 	recorded := recordedSettings(known)
-	return s.Recorded == recorded.Value(s.Name)
+	return s.Recorded == recorded.Value(string(s.Name))
 }
 
 // recordedSettings are those of a record.
@@ -319,7 +319,7 @@ func endsWithinWindow(l *logits.Result, names []string) bool {
 }
 
 // words is the name of a setting in a sentence.
-func words(name logits.SettingName) string { return strings.ReplaceAll(string(name), "_", " ") }
+func words[S ~string](name S) string { return strings.ReplaceAll(string(name), "_", " ") }
 
 // onlyGivenWindow returns the attention window that was given, in a list, if the config.json of the conversion has one more, and nothing says that it
 // was written to match transformers 5. What else config.json has agrees with what was given, or fails.
@@ -350,7 +350,7 @@ func onlyGiven(m *model.Model, given model.Settings) []string {
 		all = append(all, "the settings of preset "+given.Preset)
 	}
 	for _, name := range model.SettingNames {
-		if value := given.Value(name); value != "" && (name != logits.WindowSetting || m.Config.Has(model.Attention)) {
+		if value := given.Value(name); value != "" && (name != model.WindowSetting || m.Config.Has(model.Attention)) {
 			all = append(all, words(name)+" "+value)
 		}
 	}

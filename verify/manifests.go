@@ -30,7 +30,7 @@ func (r *run) checkManifests() error {
 	right := s.Findings.Len() == 0
 	summary := configSummary{section: s}
 	source := recordOf(r.sourceModel)
-	if err := summary.check(source, "of the source "); err != nil {
+	if err := summary.check(source, true); err != nil {
 		return err
 	}
 	if source.Record != nil && source.Layout == r.sourceModel.Layout.String() && r.options.Adapter == nil { // which changes tensors
@@ -38,9 +38,9 @@ func (r *run) checkManifests() error {
 		if err := compareDigests(c, name, r.verdict.Weights, true); err != nil {
 			return err
 		}
-		summary.addDifferences(c, name, "the source")
+		summary.addDifferences(c, name, true)
 	}
-	if err := summary.check(r.record, ""); err != nil {
+	if err := summary.check(r.record, false); err != nil {
 		return err
 	}
 	if r.record.Record != nil {
@@ -79,7 +79,7 @@ func checkRecord(r *run, summary *configSummary, right bool) error {
 	if err := c.CompareTensors(r.plan, named, r.converted); err != nil {
 		return err
 	}
-	if summary.addDifferences(c, name, "this conversion"); len(c.Differences) == 0 {
+	if summary.addDifferences(c, name, false); len(c.Differences) == 0 {
 		summary.add(name+" "+c.Agreement(), false)
 	}
 	return nil
@@ -149,7 +149,7 @@ type configSummary struct {
 	section *Section
 	parts   []string
 	wrong   bool
-	stale   []string // records that do not describe their checkpoint: "conversion.json is corrupt"
+	stale   []StaleRecord
 }
 
 func (c *configSummary) add(part string, wrong bool) {
@@ -199,8 +199,8 @@ func recordOf(m *model.Model) record {
 }
 
 // check adds a finding if a record is corrupt. One that is too large to read is no finding: the summary says that it was not compared. Other errors of
-// reading it are returned. of names its checkpoint in the verdict, "of the source " for example; it is "" for the conversion.
-func (c *configSummary) check(r record, of string) error {
+// reading it are returned.
+func (c *configSummary) check(r record, ofSource bool) error {
 	var bad *tensor.FormatError
 	if !errors.As(r.err, &bad) {
 		return r.err
@@ -213,17 +213,20 @@ func (c *configSummary) check(r record, of string) error {
 	if bad.File != "" {
 		name = path.Base(bad.File)
 	}
-	name = strings.TrimSpace(name + " " + of)
+	if ofSource {
+		name += " of the source"
+	}
 	c.add(name+" is corrupt", true)
-	c.stale = append(c.stale, name+" is corrupt")
+	c.stale = append(c.stale, StaleRecord{name + " is corrupt", ofSource})
 	c.section.add(Finding{Kind: WrongRecord, Field: name, Want: "the record of a conversion", Got: "a corrupt file", Detail: bad.Problem})
 	return nil
 }
 
-// addDifferences makes what a record states otherwise findings, which call it by a name, and a part of the summary. of says of what it should be.
-func (c *configSummary) addDifferences(check *recordcheck.Check, name, of string) {
+// addDifferences makes what a record states otherwise findings, which call it by a name, and a part of the summary.
+func (c *configSummary) addDifferences(check *recordcheck.Check, name string, ofSource bool) {
 	if len(check.Differences) > 0 {
-		c.stale = append(c.stale, name+" "+check.Unlike(of))
+		of := map[bool]string{false: "this conversion", true: "the source"}[ofSource]
+		c.stale = append(c.stale, StaleRecord{name + " " + check.Unlike(of), ofSource})
 	}
 	for _, d := range check.Differences {
 		c.section.OK = false

@@ -68,7 +68,7 @@ func TestRecordedDigestsAreCompared(t *testing.T) {
 		if err := compareDigests(c, "c", w, tt.source); err != nil {
 			t.Fatal(err)
 		}
-		summary.addDifferences(c, "c", " is other")
+		summary.addDifferences(c, "c", tt.source)
 		other := ""
 		if summary.section.Findings.Len() > 0 {
 			f := summary.section.Findings.At(0)
@@ -98,7 +98,7 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 		{fmt.Errorf("x: %w", &tensor.FormatError{Problem: "is no JSON"}), "conversion.json is corrupt", true, false, true},
 	} {
 		c := &configSummary{section: &Section{OK: true, Summary: "before"}}
-		if err := c.check(record{err: tt.err}, ""); tt.failed != (err != nil) || tt.failed && !errors.Is(err, tt.err) {
+		if err := c.check(record{err: tt.err}, false); tt.failed != (err != nil) || tt.failed && !errors.Is(err, tt.err) {
 			t.Errorf("%v: %v", tt.err, err)
 		}
 		c.finish()

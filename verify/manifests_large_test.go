@@ -56,7 +56,7 @@ func TestRecordTooLarge(t *testing.T) {
 	} {
 		section := &Section{OK: true, Summary: "fields"}
 		c := configSummary{section: section}
-		if err := c.check(record{err: tt.err}, ""); err != nil {
+		if err := c.check(record{err: tt.err}, false); err != nil {
 			t.Fatal(err)
 		}
 		c.finish()

@@ -35,7 +35,7 @@ type shown map[logits.SettingName]string
 // set sets a setting to the value that the recording shows, and reports whether it shows one.
 func (s shown) set(name logits.SettingName, settings *model.Settings) bool {
 	value, is := s[name]
-	return is && settings.Parse(name, value) == nil
+	return is && settings.Parse(string(name), value) == nil
 }
 
 // contradiction is a setting that was given, and that is another one in the conversion, or in the source, with which the run was made.
@@ -117,14 +117,14 @@ func settleWindow(r *run) {
 }
 
 // settingOptions are the settings by the fields of model.Settings.
-var settingOptions = map[string]logits.SettingName{"AttentionWindow": logits.WindowSetting, "LogitsSoftCap": logits.SoftCapSetting, "EmbeddingScale": logits.ScaleSetting}
+var settingOptions = map[string]string{"AttentionWindow": model.WindowSetting, "LogitsSoftCap": model.SoftCapSetting, "EmbeddingScale": model.ScaleSetting}
 
 // completeSettings takes the settings that are missing from others, and returns their names.
 func completeSettings(s *model.Settings, missing *model.OptionError, from *model.Settings) (taken []string) {
 	for _, option := range missing.Missing {
 		if name, isSetting := settingOptions[option]; isSetting {
 			s.Take(name, from)
-			taken = append(taken, string(name))
+			taken = append(taken, name)
 		}
 	}
 	return taken
@@ -178,10 +178,10 @@ func replaceStated(r *run) {
 	shownBy := map[string]string{model.FromRecord: manifest.Name, model.FromHead: "the output head"}
 	for _, name := range model.SettingNames {
 		given, found := r.options.Settings.Value(name), original.Value(name)
-		if given == "" || given == found || name == logits.SoftCapSetting && given == own.Value(name) { // one that stands for none is none
+		if given == "" || given == found || name == model.SoftCapSetting && given == own.Value(name) { // one that stands for none is none
 			continue
 		}
-		r.contradicted = append(r.contradicted, contradiction{name: name, given: given, found: found, of: of, files: []string{cmp.Or(shownBy[origins[name]], origins[name])}})
+		r.contradicted = append(r.contradicted, contradiction{name: logits.SettingName(name), given: given, found: found, of: of, files: []string{cmp.Or(shownBy[origins[name]], origins[name])}})
 	}
 	r.options.Settings, r.given = kept, kept
 }
@@ -190,8 +190,8 @@ func replaceStated(r *run) {
 func dropRefuted(r *run) {
 	for _, name := range model.SettingNames {
 		given := r.options.Settings.Value(name)
-		if found, is := r.shown[name]; given != "" && is && found != given {
-			r.contradicted = append(r.contradicted, contradiction{name: name, given: given, found: found, of: "recording"})
+		if found, is := r.shown[logits.SettingName(name)]; given != "" && is && found != given {
+			r.contradicted = append(r.contradicted, contradiction{name: logits.SettingName(name), given: given, found: found, of: "recording"})
 			r.options.Settings.Clear(name)
 			r.given.Clear(name)
 		}
@@ -228,10 +228,10 @@ func replaceGiven(ctx context.Context, r *run) error {
 	for _, name := range model.SettingNames {
 		was, is := s.Value(name), found.Value(name)
 		isGiven := r.given.Preset != "" || r.given.Value(name) != ""
-		if is == "" || is == was || !isGiven || name == logits.WindowSetting && !configured.Original.Has(model.Attention) {
+		if is == "" || is == was || !isGiven || name == model.WindowSetting && !configured.Original.Has(model.Attention) {
 			continue
 		}
-		r.contradicted = append(r.contradicted, contradiction{name: name, given: was, found: is, of: "conversion", files: found.Files[name]})
+		r.contradicted = append(r.contradicted, contradiction{name: logits.SettingName(name), given: was, found: is, of: "conversion", files: found.Files[name]})
 		s.Take(name, &found.Settings)
 		r.given.Clear(name)
 	}

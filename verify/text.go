@@ -140,7 +140,11 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 		of += ", configuration and logits not compared"
 	}
 	if stale != nil {
-		of += ", but " + inWords(stale)
+		var problems []string
+		for _, s := range stale {
+			problems = append(problems, s.Problem)
+		}
+		of += ", but " + inWords(problems)
 	}
 	return of
 }

@@ -107,9 +107,14 @@ func OnlyMisnamed(v *Verdict) bool {
 	return v.Structure != nil && v.Structure.misnamed && !slices.ContainsFunc(v.Structure.Findings.All(), isOther) && (v.Weights == nil || v.Weights.OK)
 }
 
-// StaleRecords says which records of conversions do not describe their checkpoint, "conversion.json is corrupt", if that is all that is wrong: then the
-// models are the same. It is empty otherwise.
-func StaleRecords(v *Verdict) []string {
+// StaleRecord is a conversion.json that does not describe the checkpoint that it is beside.
+type StaleRecord struct {
+	Problem  string // "conversion.json is corrupt"
+	OfSource bool   // it is beside the source, not beside the conversion
+}
+
+// StaleRecords returns the stale records if they are all that is wrong: then the models are the same. It is empty otherwise.
+func StaleRecords(v *Verdict) []StaleRecord {
 	if v.Config == nil || v.Quantized != nil || !v.Config.onlyRecords() {
 		return nil
 	}
@@ -155,10 +160,10 @@ type Section struct {
 	Findings strictjson.List[Finding] `json:"findings"`          // everything that is wrong, in the order of the destination
 	Notes    []string                 `json:"notes,omitempty"`   // what is not wrong
 
-	noConfig bool     // there is no config.json beside the single file of weights that was to be checked with it
-	stale    []string // of the configuration: records that do not describe their checkpoint: "conversion.json is corrupt"
-	misnamed bool     // of the structure: a model was found in a Hugging Face directory under names that transformers does not find
-	loaded   string   // of the configuration: "loaded in bfloat16, not in float32", if that is all that differs
+	noConfig bool          // there is no config.json beside the single file of weights that was to be checked with it
+	stale    []StaleRecord // of the configuration
+	misnamed bool          // of the structure: a model was found in a Hugging Face directory under names that transformers does not find
+	loaded   string        // of the configuration: "loaded in bfloat16, not in float32", if that is all that differs
 }
 
 // onlyRecords reports whether all that is wrong is records of conversions.

@@ -215,64 +215,83 @@ func givenFlag(c *cli.Context, setting, value string) string {
 	return fmt.Sprintf("--%s=%s", flag, value)
 }
 
-// hintVerdict says which flag is missing, and which the recording or the conversion contradicts.
+// hintVerdict says what to do about a verdict.
 func hintVerdict(c *cli.Context, v *verify.Verdict) {
-	var hints []string
+	hints := slices.Concat(checkpointHints(c, v), recordingHints(c, v), configHints(c, v))
+	for _, stale := range verify.StaleRecords(v) {
+		todo := "convert again to write a conversion.json that is right"
+		if stale.OfSource {
+			todo = "remove the conversion.json of the source, or put that of its own conversion in its place"
+		}
+		hints = append(hints, "the models are the same: "+todo)
+	}
+	slices.Sort(hints)
+	for _, hint := range slices.Compact(hints) {
+		fmt.Fprintln(c.App.ErrWriter, "hint: "+text.Printable(hint))
+	}
+}
+
+// checkpointHints say which other checkpoint or step may be meant, or what to make of this one.
+func checkpointHints(c *cli.Context, v *verify.Verdict) (hints []string) {
 	if v.MissingAdapter != "" && !v.Same {
-		hints = append(hints, fmt.Sprintf("hint: if the source is the model before the adapter (%s) was merged, --adapter DIR merges it before comparing", text.Printable(v.MissingAdapter)))
+		hints = append(hints, fmt.Sprintf("if the source is the model before the adapter (%s) was merged, --adapter DIR merges it before comparing", text.Printable(v.MissingAdapter)))
 	}
 	switch {
 	case v.Converted != nil && !v.Structure.OK && formats.IsShard(path.Base(v.Converted.Path)):
-		hints = append(hints, "hint: the conversion is one of several files of a checkpoint: give the directory that holds them")
+		hints = append(hints, "the conversion is one of several files of a checkpoint: give the directory that holds them")
 	case verify.OnlyMisnamed(v):
-		hints = append(hints, fmt.Sprintf("hint: griffin convert %s NEW writes a directory with the names that transformers finds", c.Args().Get(c.NArg()-1)))
+		hints = append(hints, fmt.Sprintf("griffin convert %s NEW writes a directory with the names that transformers finds", c.Args().Get(c.NArg()-1)))
 	case v.Part != "":
-		hints = append(hints, "hint: griffin diff --only PATTERN compares the tensors that match the pattern, and asks for no others")
-	}
-	for _, l := range v.Logits {
-		for _, f := range l.Faults {
-			if s := f.Setting; s != nil && s.Given {
-				given, recorded := givenFlag(c, string(s.Name), s.Value), s.Made()
-				if strings.HasPrefix(given, "--preset") {
-					recorded = "with another " + strings.ReplaceAll(string(s.Name), "_", " ") + ", " + s.Recorded
-				}
-				hints = append(hints, fmt.Sprintf("hint: %s is given, but the recording was made %s", given, recorded))
-			}
-		}
-	}
-	if v.Config != nil {
-		for _, f := range v.Config.Findings.All() {
-			if f.Kind == verify.GivenSetting {
-				has := map[bool]string{true: "was made with", false: "has"}[f.Of == "recording"]
-				hints = append(hints, fmt.Sprintf("hint: %s is given, but the %s %s %s", givenFlag(c, f.Field, f.Got), f.Of, has, f.Want))
-			}
-			if f.Kind == verify.OpenSetting && f.Of == "source" {
-				hints = append(hints, fmt.Sprintf("hint: if the original has %s %s, give --%s %s", strings.ReplaceAll(f.Field, "_", " "), f.Want, strings.ReplaceAll(f.Field, "_", "-"), f.Want))
-			} else if f.Kind == verify.OpenSetting {
-				flag := strings.ReplaceAll(f.Field, "_", "-")
-				hints = append(hints, fmt.Sprintf("hint: give the %s of the source: --%s=%s or --%s=%s", strings.ReplaceAll(f.Field, "_", " "), flag, f.Got, flag, f.Want))
-			}
-			if _, name, ok := strings.Cut(f.Field, "conversion.json: settings."); ok && v.Settings != nil && slices.Contains(v.Settings.Recorded, name) {
-				hints = append(hints, fmt.Sprintf("hint: only the conversion.json beside the source has %s %s; if that is wrong, give --%s=%s",
-					strings.ReplaceAll(name, "_", " "), f.Want, strings.ReplaceAll(name, "_", "-"), f.Got))
-			}
-		}
-	}
-	for _, stale := range verify.StaleRecords(v) {
-		hint := "hint: the models are the same: convert again to write a conversion.json that is right"
-		if strings.Contains(stale, " of the source ") {
-			hint = "hint: the models are the same: remove the conversion.json of the source, or put that of its own conversion in its place"
-		}
-		hints = append(hints, hint)
+		hints = append(hints, "griffin diff --only PATTERN compares the tensors that match the pattern, and asks for no others")
 	}
 	if hint := stepHint(c, v); hint != "" {
 		hints = append(hints, hint)
 	}
-	slices.Sort(hints)
-	for _, hint := range slices.Compact(hints) {
-		fmt.Fprintln(c.App.ErrWriter, text.Printable(hint))
-	}
+	return hints
 }
+
+// recordingHints name the flags that the recording contradicts.
+func recordingHints(c *cli.Context, v *verify.Verdict) (hints []string) {
+	for _, l := range v.Logits {
+		for _, f := range l.Faults {
+			s := f.Setting
+			if s == nil || !s.Given {
+				continue
+			}
+			given, recorded := givenFlag(c, string(s.Name), s.Value), s.Made()
+			if strings.HasPrefix(given, "--preset") {
+				recorded = "with another " + inWords(string(s.Name)) + ", " + s.Recorded
+			}
+			hints = append(hints, fmt.Sprintf("%s is given, but the recording was made %s", given, recorded))
+		}
+	}
+	return hints
+}
+
+// configHints name the flags that the conversion contradicts, or that decide between its files.
+func configHints(c *cli.Context, v *verify.Verdict) (hints []string) {
+	if v.Config == nil {
+		return nil
+	}
+	for _, f := range v.Config.Findings.All() {
+		switch flag := strings.ReplaceAll(f.Field, "_", "-"); {
+		case f.Kind == verify.GivenSetting:
+			has := map[bool]string{true: "was made with", false: "has"}[f.Of == "recording"]
+			hints = append(hints, fmt.Sprintf("%s is given, but the %s %s %s", givenFlag(c, f.Field, f.Got), f.Of, has, f.Want))
+		case f.Kind == verify.OpenSetting && f.Of == "source":
+			hints = append(hints, fmt.Sprintf("if the original has %s %s, give --%s %s", inWords(f.Field), f.Want, flag, f.Want))
+		case f.Kind == verify.OpenSetting:
+			hints = append(hints, fmt.Sprintf("give the %s of the source: --%s=%s or --%s=%s", inWords(f.Field), flag, f.Got, flag, f.Want))
+		}
+		if _, name, ok := strings.Cut(f.Field, "conversion.json: settings."); ok && v.Settings != nil && slices.Contains(v.Settings.Recorded, name) {
+			hints = append(hints, fmt.Sprintf("only the conversion.json beside the source has %s %s; if that is wrong, give --%s=%s", inWords(name), f.Want, strings.ReplaceAll(name, "_", "-"), f.Got))
+		}
+	}
+	return hints
+}
+
+// inWords is the name of a setting in a sentence.
+func inWords(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 // stepHint says how to choose the step of the source that was converted, if the weights are not those of the one that was taken; "" if no other one
 // is known.
@@ -292,12 +311,12 @@ func stepHint(c *cli.Context, v *verify.Verdict) string {
 		if step == v.Source.Step {
 			return ""
 		}
-		return fmt.Sprintf("hint: --step %s takes the step that was converted, as conversion.json records", step)
+		return fmt.Sprintf("--step %s takes the step that was converted, as conversion.json records", step)
 	}
 	if c.IsSet("step") || len(all.Steps) == 1 {
 		return ""
 	}
-	return fmt.Sprintf("hint: without --step, step %s was taken; --step N takes another", v.Source.Step)
+	return fmt.Sprintf("without --step, step %s was taken; --step N takes another", v.Source.Step)
 }
 
 // verdictFiles are the files that verify writes, by flag.

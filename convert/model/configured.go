@@ -49,8 +49,8 @@ type Configured struct {
 type Origins struct{ AttentionWindow, LogitsSoftCap, EmbeddingScale string }
 
 // ByName returns them by the names of the settings.
-func (o Origins) ByName() map[SettingName]string {
-	return map[SettingName]string{WindowSetting: o.AttentionWindow, SoftCapSetting: o.LogitsSoftCap, ScaleSetting: o.EmbeddingScale}
+func (o Origins) ByName() map[string]string {
+	return map[string]string{WindowSetting: o.AttentionWindow, SoftCapSetting: o.LogitsSoftCap, ScaleSetting: o.EmbeddingScale}
 }
 
 // Origins of settings that config.json does not have itself.

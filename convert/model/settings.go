@@ -26,21 +26,18 @@ func SettingsOf(c *Config) Settings {
 	return Settings{AttentionWindow: &c.AttentionWindow, LogitsSoftCap: &c.LogitsSoftCap, EmbeddingScale: &c.EmbeddingScale}
 }
 
-// SettingName is the name of a setting, as conversion.json has it.
-type SettingName string
-
-// The settings.
+// The names of the settings, as conversion.json has them.
 const (
-	WindowSetting  SettingName = "attention_window"
-	SoftCapSetting SettingName = "logits_soft_cap"
-	ScaleSetting   SettingName = "embedding_scale"
+	WindowSetting  = "attention_window"
+	SoftCapSetting = "logits_soft_cap"
+	ScaleSetting   = "embedding_scale"
 )
 
 // SettingNames are the names of all settings.
-var SettingNames = [...]SettingName{WindowSetting, SoftCapSetting, ScaleSetting}
+var SettingNames = [...]string{WindowSetting, SoftCapSetting, ScaleSetting}
 
 // Value writes a setting, "2048", "30" or "true"; "" if it is nil.
-func (s *Settings) Value(name SettingName) string {
+func (s *Settings) Value(name string) string {
 	switch {
 	case name == WindowSetting && s.AttentionWindow != nil:
 		return strconv.FormatInt(*s.AttentionWindow, 10)
@@ -53,7 +50,7 @@ func (s *Settings) Value(name SettingName) string {
 }
 
 // Parse sets a setting to what Value writes.
-func (s *Settings) Parse(name SettingName, value string) (err error) {
+func (s *Settings) Parse(name string, value string) (err error) {
 	var window int64
 	var softCap float64
 	var scale bool
@@ -72,10 +69,10 @@ func (s *Settings) Parse(name SettingName, value string) (err error) {
 }
 
 // Clear makes a setting nil.
-func (s *Settings) Clear(name SettingName) { s.Take(name, &Settings{}) }
+func (s *Settings) Clear(name string) { s.Take(name, &Settings{}) }
 
 // Take takes a setting from others, which may be nil there.
-func (s *Settings) Take(name SettingName, from *Settings) {
+func (s *Settings) Take(name string, from *Settings) {
 	switch name {
 	case WindowSetting:
 		s.AttentionWindow = from.AttentionWindow

@@ -342,7 +342,7 @@ func recordOfWindow(window int64, assumed bool) *manifest.Record {
 func TestSettingsByName(t *testing.T) {
 	window, softCap, scale := int64(2048), 1048576.0, true
 	all := Settings{AttentionWindow: &window, LogitsSoftCap: &softCap, EmbeddingScale: &scale}
-	values := map[SettingName]string{WindowSetting: "2048", SoftCapSetting: "1048576", ScaleSetting: "true"}
+	values := map[string]string{WindowSetting: "2048", SoftCapSetting: "1048576", ScaleSetting: "true"}
 	for _, name := range SettingNames {
 		var taken, parsed Settings
 		taken.Take(name, &all)

@@ -20,13 +20,13 @@ type Setting struct {
 }
 
 // SettingName is the name of a setting.
-type SettingName = model.SettingName
+type SettingName string
 
-// The settings that may explain a fault.
+// The settings that may explain a fault. Those that a checkpoint may not state have their names in model.SettingNames.
 const (
-	WindowSetting                = model.WindowSetting
-	SoftCapSetting               = model.SoftCapSetting
-	ScaleSetting                 = model.ScaleSetting
+	WindowSetting    SettingName = "attention_window"
+	SoftCapSetting   SettingName = "logits_soft_cap"
+	ScaleSetting     SettingName = "embedding_scale"
 	SemanticsSetting SettingName = "semantics" // not of the checkpoint, but of what runs it
 )
 
@@ -77,11 +77,11 @@ func (s *Setting) Made() string {
 
 // setting returns a setting that explains a fault, and whether it was given.
 func (l *localiser) setting(name SettingName, value, recorded string) *Setting {
-	given := l.given.Value(name) != ""
+	given := l.given.Value(string(name)) != ""
 	switch {
 	case name == SemanticsSetting:
 		given = l.as != nil
-	case l.given.Preset != "" && slices.Contains(model.SettingNames[:], name):
+	case l.given.Preset != "" && slices.Contains(model.SettingNames[:], string(name)):
 		given = true
 	}
 	return &Setting{Name: name, Value: value, Recorded: recorded, Given: given}

@@ -15,7 +15,7 @@ import (
 // Settings are those that files of a conversion state.
 type Settings struct {
 	model.Settings
-	Files map[model.SettingName][]string // that have each
+	Files map[string][]string // that have each
 }
 
 // Of returns the settings that the files of the conversion in which m was found state, without those in which its files contradict each other: then
@@ -40,7 +40,7 @@ func Of(ctx context.Context, m *model.Model, given *model.Config, oneMore bool) 
 		}
 		return []string{manifest.Name}
 	}
-	s := &Settings{*recorded, map[model.SettingName][]string{model.WindowSetting: files(false), model.SoftCapSetting: files(false), model.ScaleSetting: files(false)}}
+	s := &Settings{*recorded, map[string][]string{model.WindowSetting: files(false), model.SoftCapSetting: files(false), model.ScaleSetting: files(false)}}
 	if stated == nil {
 		return s, nil
 	}
@@ -66,7 +66,7 @@ func OfConfig(ctx context.Context, m *model.Model, given *model.Config, oneMore 
 		return &Settings{}, nil
 	}
 	files := []string{hfconfig.Name}
-	s := &Settings{Files: map[model.SettingName][]string{model.WindowSetting: files, model.SoftCapSetting: files, model.ScaleSetting: files}}
+	s := &Settings{Files: map[string][]string{model.WindowSetting: files, model.SoftCapSetting: files, model.ScaleSetting: files}}
 	if stated == nil {
 		return s, nil
 	}
