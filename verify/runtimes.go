@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/golden"
@@ -43,9 +44,10 @@ type RuntimeResult struct {
 	// the runtimes compute differently as well; nil otherwise.
 	Rounding *logits.Metrics `json:"rounding,omitempty"`
 
-	// Facts say what each runtime does with the Hugging Face side, which is the converted checkpoint if both are. Where checks fail, they are about
-	// the config.json that it should have.
+	// Facts say what each runtime does with the Hugging Face side, which is the converted checkpoint if both are.
 	Facts []runtime.Fact `json:"facts,omitempty"`
+	// Mended are the parts of the converted checkpoint that Facts take as they should be, because they fail: "config.json", "tensors".
+	Mended []string `json:"mended,omitempty"`
 }
 
 // compareRuntimes finds where the models diverge when each is run by a runtime of its layout.
@@ -73,7 +75,7 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 			mended.Summary = "but for what fails, " + mended.Summary
 			d = mended
 		case !mended.Refused:
-			d.Summary = hf.Title + " does not load the directory, because of what fails"
+			d.Summary = d.Unloaded + ", because of what fails"
 		}
 	}
 	if err := addLost(c, d, source, right.RunBy(hf)); err != nil {
@@ -104,7 +106,9 @@ func (c *computation) compareRuntimes(ctx context.Context) (*RuntimeResult, erro
 	if err != nil && !errors.As(err, new(*tensor.FormatError)) {
 		return nil, err
 	}
-	r.Facts = runtime.Facts(explained)
+	if r.Facts = runtime.Facts(explained); side != c.source && right != converted.Model {
+		r.Mended = mendedParts(c.run.verdict)
+	}
 	return r, nil
 }
 
@@ -155,6 +159,33 @@ func (c *computation) rightly() (*runtime.Model, error) {
 		wrong.Files, wrong.Names = wrong.Files || f.Kind == MissingFile, wrong.Names || f.Kind == RenamedTensor
 	}
 	return c.converted.Mended(r.plan, wrong, &c.source.Original)
+}
+
+// mendedParts lists the parts of the converted model that fail, and that rightly puts right.
+func mendedParts(v *Verdict) (parts []string) {
+	for _, s := range []*Section{v.Config, v.Structure} {
+		for _, f := range s.Findings.All() {
+			if part := mendedPart(&f); part != "" && !slices.Contains(parts, part) {
+				parts = append(parts, part)
+			}
+		}
+	}
+	return parts
+}
+
+// mendedPart returns the part that a finding is about, "" if nothing of it is in what a runtime loads.
+func mendedPart(f *Finding) string {
+	switch {
+	case f.Kind == WrongField:
+		return hfconfig.Name
+	case f.Kind == RenamedTensor, f.Kind == MissingFile && f.Field == hfconfig.Name: // with names of the original beside it
+		return "names of tensors"
+	case f.Kind == MissingFile:
+		return "names of files"
+	case slices.Contains([]FindingKind{MissingTensor, ExtraTensor, MisshapenTensor, MistypedTensor, UntiedHead}, f.Kind):
+		return "tensors"
+	}
+	return ""
 }
 
 // runtimeMetrics compares the logits of both sides, from a token of each row on, unless they are known to be the same or cannot be compared.

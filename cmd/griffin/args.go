@@ -171,8 +171,8 @@ func unknownCommand(app *cli.App, name string) error {
 		names = append(names, c.Name)
 	}
 	err := usagef("unknown command %q", name)
-	if begun := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.HasPrefix(n, strings.ToLower(name)) }); len(begun) > 1 {
-		return err.advise("did you mean griffin %s?", strings.Join(slices.Sorted(slices.Values(begun)), " or griffin "))
+	if begun := nearest.Begun(name, names); begun != nil {
+		return err.advise("did you mean griffin %s?", strings.Join(begun, " or griffin "))
 	}
 	others := slices.Sorted(maps.Keys(otherwise))
 	if near := cmp.Or(otherwise[strings.ToLower(name)], nearest.Name(name, names), otherwise[nearest.Name(name, others)]); near != "" {
@@ -363,7 +363,7 @@ func (p *argumentParser) unknownFlag(written, value string) error {
 	}
 	err := usagef("unknown flag %s", written)
 	name := strings.TrimLeft(written, "-")
-	near := nearest.Name(name, names)
+	near := cmp.Or(nearest.Name(name, names), strings.Join(nearest.Begun(name, names), " or --"))
 	if synonym := flagSynonyms[strings.ReplaceAll(strings.ToLower(name), "_", "-")]; synonym != "" {
 		name, near = synonym, ""
 		if slices.Contains(names, synonym) {

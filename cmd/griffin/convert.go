@@ -36,8 +36,9 @@ func convertCommand() *cli.Command {
 			"  torch   a .pt file that the original PyTorch code loads\n" +
 			"  orbax   an Orbax directory that the original JAX code restores\n" +
 			"  safetensors\n" +
-			"          the tensors of any model as they are: a file if DST ends in .safetensors, otherwise a directory, with\n" +
-			"          the configurations and the tokenizer that lie beside SRC\n\n" +
+			"          the tensors of any model as they are: a file if DST ends in\n" +
+			"          .safetensors, otherwise a directory, with the configurations and\n" +
+			"          the tokenizer that lie beside SRC\n\n" +
 			"All tensors are checked before a byte is written. The output is written to a temporary path and renamed\n" +
 			"when complete, so DST never holds a partial result." + withBuckets(" DST may be a gs://, s3:// or file:// address.") + "\n\n" +
 			"Examples:\n\n" +

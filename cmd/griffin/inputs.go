@@ -236,11 +236,14 @@ func (e *inputError) hint() string {
 		}
 		return tensorFiles[e.flag]
 	}
-	isFile := isModelFile
-	if e.writes { // a directory is missing
-		isFile = nil
+	kind := nearest.FileOrDirectory
+	switch {
+	case e.writes, e.flag == "adapter": // of a file to write, the directory is missing
+		kind = nearest.Directory
+	case e.flag != "":
+		kind = nearest.File
 	}
-	if near := nearest.Path(e.path, isFile); near != "" && !slices.Contains(e.args, near) {
+	if near := nearest.Path(e.path, kind, isModelFile); near != "" && !slices.Contains(e.args, near) {
 		return "did you mean " + text.Printable(near) + "?"
 	}
 	if e.swapped {

@@ -87,7 +87,7 @@ func runInspect(c *cli.Context) error {
 	}
 	for _, flag := range []string{"stats", "digest"} {
 		if c.Bool("tree") && c.IsSet(flag) && !c.Bool("json") {
-			return usagef("--tree shows names only, and --%s is about their values", flag).advise("leave out one of them")
+			return usagef("--tree shows names, types and shapes, and --%s is about values", flag).advise("leave out one of them")
 		}
 	}
 	if c.IsSet("report") && !c.Bool("stats") {

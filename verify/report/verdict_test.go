@@ -85,7 +85,7 @@ func TestReportIsSafeWhateverFilesSay(t *testing.T) {
 // Figures of what fails are said to be that, and a directory that is refused because of it is no fact about the implementations.
 func TestRuntimesOfThePage(t *testing.T) {
 	const fact, figures, fails = "This is a fact about the implementations", "at most 2.29 from the source", "With what fails, at the tokens compared,"
-	const mended = "It is described with the config.json that it should have"
+	const mended = "It is described with the config.json and the names of tensors that it should have"
 	known := []runtime.Fact{{Runtime: "transformers5", Prompt: "any"}}
 	const ofConverted, ofSource = "does with the converted checkpoint<", "does with the source<"
 	finite := logits.Metrics{Largest: 2.29, Tokens: 40, Differ: 22}
@@ -102,7 +102,8 @@ func TestRuntimesOfThePage(t *testing.T) {
 		{"run alike", true, "", verify.RuntimeResult{Metrics: &finite, SourceAs: "original", ConvertedAs: "original"}, "huggingface", []string{"At the tokens compared, both run as original, the converted"}, []string{"what rounding changes"}},
 		{"rounded, and run by others", true, "", verify.RuntimeResult{Metrics: &finite, Rounding: &logits.Metrics{Largest: 0.125}, SourceAs: "original", ConvertedAs: "mlx"}, "huggingface",
 			[]string{"At the tokens compared, the conversion run as mlx and the source as original, the converted", "Both run as original, the converted checkpoint's logits are at most 0.125 from"}, nil},
-		{"wrong", false, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, fails, ofConverted, mended}, []string{"At the tokens compared"}},
+		{"wrong", false, "", verify.RuntimeResult{Metrics: &finite, Facts: known, Mended: []string{"config.json", "names of tensors"}}, "huggingface", []string{fact, figures, fails, ofConverted, mended}, []string{"At the tokens compared"}},
+		{"wrong weights", false, "", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures, fails, ofConverted}, []string{"It is described with"}},
 		{"wrong, of the original's layout", false, "", verify.RuntimeResult{Facts: known}, "torch", []string{ofSource}, []string{mended}},
 		{"wrong and not finite", false, "", verify.RuntimeResult{Metrics: &logits.Metrics{Largest: verify.Number(math.NaN())}}, "huggingface", []string{fails + " logits are not finite"}, []string{"at most NaN"}},
 		{"not proven", false, "the recording is not finite", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures}, []string{fails, mended}},

@@ -47,7 +47,9 @@ type Divergence struct {
 
 	Summary string // a sentence
 	Refused bool   // it says that a runtime does not load or compute a side
-	Own     bool   // the runtime computes something else with what a directory states, apart from windows
+	// Unloaded is the beginning of Summary if the runtime does not load a side: "transformers 5 does not load the directory".
+	Unloaded string
+	Own      bool // the runtime computes something else with what a directory states, apart from windows
 }
 
 // Token is a token of a pass.
@@ -68,7 +70,7 @@ func Compare(source, converted Side, passes []golden.Pass) (*Divergence, error) 
 		return nil, nil
 	}
 	if pair.refused != "" {
-		return &Divergence{From: -1, Summary: pair.refused, Refused: true}, nil
+		return &Divergence{From: -1, Summary: pair.refused, Refused: true, Unloaded: pair.unloaded}, nil
 	}
 	d := &Divergence{From: pair.divergeFrom(), Own: pair.own >= 0}
 	for i := range passes {
@@ -88,6 +90,8 @@ type pair struct {
 
 	bare    bool   // a side that the original does not run is a file without config.json
 	refused string // a sentence, if a runtime does not load or compute a side
+
+	unloaded string // its beginning, if the runtime does not load it
 
 	// If only one side is run by the original, what the explanation of the other says apart from windows.
 	own int    // first position at which its runtime computes other logits; -1 for none
@@ -123,11 +127,13 @@ func (p *pair) explain() error {
 		title, x := side.Runtime.Title, side.Runtime.examine(d)
 		reasons := strings.Join(x.Reasons, "; ")
 		switch {
-		case !x.Loads && both && side == p.a:
-			p.refused = fmt.Sprintf("%s does not load the directory of the source: %s", title, reasons)
-			return nil
 		case !x.Loads:
-			p.refused = fmt.Sprintf("%s does not load the directory: %s", title, reasons)
+			of := ""
+			if both && side == p.a {
+				of = " of the source"
+			}
+			p.unloaded = title + " " + x.unloaded(of)
+			p.refused = p.unloaded + ": " + reasons
 			return nil
 		case !both && x.own >= 0:
 			p.own, p.why = x.own, fmt.Sprintf("%s %s", title, reasons)

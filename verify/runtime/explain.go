@@ -21,6 +21,19 @@ type Explanation struct {
 	NotCompared bool     `json:"not_compared,omitempty"` // the original does not compute the model, and it computes what config.json states
 	Reasons     []string `json:"reasons"`                // sentences: why it does not load, where it diverges, what it ignores
 	Cases       []Fact   `json:"cases"`                  // what caches, lengths of the prompt and packed rows change
+
+	random bool // it does not load the weights, and runs all the same
+}
+
+// unloaded says what the runtime does with a directory that it does not load. of is " of the source", or "" for the only directory.
+func (e *Explanation) unloaded(of string) string {
+	switch {
+	case e.random && of == "":
+		return "takes random weights instead of the directory's"
+	case e.random:
+		return "takes random weights instead of those" + of
+	}
+	return "does not load the directory" + of
 }
 
 // Fact says what a runtime does with some prompts.
@@ -53,8 +66,10 @@ func (r *Runtime) examine(d *Directory) *explainer {
 		x.refuses("there is no config.json")
 	} else if d.unnamed && r.weights != nil {
 		x.refuses("it does not find these names: the tensors have the names of the original beside config.json")
+		x.random = r.random
 	} else if problem := namesNotFound("it", d.misnamed(r)); problem != "" && r.weights != nil {
 		x.refuses("%s", problem)
+		x.random = r.random
 	}
 	explainQuantized(x)
 	r.explain(x)
@@ -103,7 +118,7 @@ func (x *explainer) refuses(format string, args ...any) {
 	if x.Loads {
 		x.Reasons = nil // others do not matter
 	}
-	x.Loads, x.DivergesAt = false, nil
+	x.Loads, x.DivergesAt, x.random = false, nil, false
 	x.reason(format, args...)
 }
 
@@ -130,7 +145,7 @@ func (x *explainer) sees(at int64, format string, args ...any) {
 // wrong reports whether the runtime does not compute this model at all, whatever the prompt, or the original does not. It adds that as the only case.
 func (x *explainer) wrong() bool {
 	if !x.Loads {
-		x.add("any", "either", "does not load the directory", false)
+		x.add("any", "either", x.unloaded(""), false)
 		return true
 	}
 	switch {

@@ -30,7 +30,7 @@ func Review(d *Directory, match convert.Runtimes) ([]string, error) {
 		case slices.Contains(match.Names(), e.Runtime):
 			notes = append(notes, d.ifAssumed()+title+" computes the logits of the original at every position, apart from "+strings.Join(append([]string{"rounding"}, d.Lost()...), " and ")+e.remains())
 		case !e.Loads:
-			notes = append(notes, fmt.Sprintf("%s does not load the directory: %s", title, strings.Join(e.Reasons, "; ")))
+			notes = append(notes, fmt.Sprintf("%s %s: %s", title, e.unloaded(""), strings.Join(e.Reasons, "; ")))
 		case e.DivergesAt != nil:
 			notes = append(notes, fmt.Sprintf(d.ifAssumed()+"%s loads the directory and diverges from the original from position %d on: %s", title, *e.DivergesAt, strings.Join(e.Reasons, "; ")))
 		}

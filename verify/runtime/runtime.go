@@ -35,6 +35,8 @@ type Runtime struct {
 	weights []string
 	// finds reports whether the runtime finds a tensor of a directory under another name than transformers saves; nil if it never does.
 	finds func(d *Directory, n Misnamed) bool
+	// random says that the runtime takes random weights in place of those that it does not find by their names, where others fail.
+	random bool
 	// explain adds what the runtime does with a directory.
 	explain func(*explainer)
 }

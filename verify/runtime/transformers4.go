@@ -21,6 +21,7 @@ var Transformers4 = &Runtime{
 	Name: "transformers4", Title: "transformers 4", Version: "4.57.3", Semantics: reference.Transformers4,
 	keys:             func(int) int { return 0 },
 	dividesByZeroCap: true,
+	random:           true,
 	configure: func(c *model.Config, stated *hfconfig.Config) {
 		if stated != nil && stated.Rope != stated.Rope4 {
 			c.Numerics.RopeTheta, c.Numerics.RotaryFactor = stated.Rope4.Theta, stated.Rope4.PartialFactor

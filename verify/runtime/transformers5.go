@@ -13,6 +13,7 @@ var Transformers5 = &Runtime{
 	Name: "transformers5", Title: "transformers 5", Version: "5.23.0", Semantics: reference.Transformers5,
 	keys:             func(window int) int { return window },
 	dividesByZeroCap: true,
+	random:           true,
 	weights:          transformersWeights,
 	finds: func(d *Directory, n Misnamed) bool { // it adds the root to a name, or removes it, if it has a tensor of that name then
 		return d.root+n.Stored == n.Wanted || n.Stored == d.root+n.Wanted

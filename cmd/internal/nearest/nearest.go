@@ -3,6 +3,7 @@ package nearest
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +12,7 @@ const longest = 200
 
 // Name returns the name that a word most likely stands for: the only one that begins with it, or the one with the fewest
 // typing errors (letters that are missing, added, replaced, or swapped with the next one). It is "" if a third of the word
-// or more would be wrong, of a short one half; then it is the only name that is a part of the word between hyphens, 2b of "2b-it",
+// or more would be wrong, of a short one half, unless a letter of three is missing; then it is the only name that is a part of the word between hyphens, 2b of "2b-it",
 // or else the only name that has all parts of the word, griffin-paper-7b of "griffin-7b". Of
 // names that differ in their last digits only, such as versions, it is the last one. Upper and lower case are not distinguished.
 func Name(word string, names []string) string {
@@ -34,13 +35,27 @@ func Name(word string, names []string) string {
 			best, fewest = name, n
 		}
 	}
-	if begins == 1 && len(word) > 1 && (best == "" || best == beginning || fewest > 1) {
+	if begins == 1 && len(word) > 1 && (best == "" || fewest > 1) {
 		return beginning
 	}
-	if best == "" || 2*fewest >= len(word) {
+	if leftOut := fewest == 1 && len(word) == 2 && len(best) == 3; best == "" || 2*fewest >= len(word) && !leftOut {
 		return cmp.Or(part(word, names), abridged(word, names))
 	}
 	return best
+}
+
+// Begun returns the names that begin with a word, if they are several.
+func Begun(word string, names []string) (begun []string) {
+	for _, name := range names {
+		if word != "" && strings.HasPrefix(strings.ToLower(name), strings.ToLower(word)) {
+			begun = append(begun, name)
+		}
+	}
+	if len(begun) < 2 {
+		return nil
+	}
+	slices.Sort(begun)
+	return begun
 }
 
 // parts returns the parts of a name between hyphens and the like.

@@ -3,7 +3,7 @@ package nearest
 import "testing"
 
 func TestName(t *testing.T) {
-	names := []string{"convert", "inspect", "verify", "diff", "generate", "golden", "--verify", "--weights", "--weights-only", "bfloat16", "float16", "2b", "transformers4", "transformers5", "original", "griffin-paper-7b", "hawk-paper-7b"}
+	names := []string{"convert", "inspect", "verify", "diff", "generate", "golden", "--verify", "--weights", "--weights-only", "bfloat16", "float16", "2b", "transformers4", "transformers5", "original", "griffin-paper-7b", "hawk-paper-7b", "raw"}
 	for _, tt := range []struct{ word, want string }{
 		{"convrt", "convert"},
 		{"--verfy", "--verify"},
@@ -18,6 +18,8 @@ func TestName(t *testing.T) {
 		{"dif", "diff"},
 		{"upload", ""},
 		{"x", ""},
+		{"rw", "raw"}, // one letter left out
+		{"rq", ""},    // another one instead
 		{"3b", ""}, // half of 2b is wrong
 		{"2B", "2b"},
 		{"", ""},

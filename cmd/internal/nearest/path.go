@@ -2,30 +2,37 @@ package nearest
 
 import (
 	"cmp"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
-// Path returns the path that a misspelt one most likely stands for, or "". Each of its parts may be misspelt. A name without an extension may
-// stand for a file whose extension isModel accepts. If isModel is nil, path is that of a directory.
-func Path(path string, isModel func(name string) bool) string {
-	if _, err := os.Lstat(path); err == nil {
-		return path
-	}
+// Kind is what a path may be of.
+type Kind uint8
+
+// The kinds of paths.
+const (
+	FileOrDirectory Kind = iota
+	File
+	Directory
+)
+
+// Path returns the path of that kind that a misspelt one most likely stands for, or "". Each of its parts may be misspelt. A name without an
+// extension may stand for a file whose extension isModel accepts.
+func Path(path string, kind Kind, isModel func(name string) bool) string {
 	dir, name := filepath.Split(path)
 	if name == "" || strings.Contains(dir, "://") {
 		return ""
 	}
 	if trimmed := strings.TrimRight(dir, string(filepath.Separator)); trimmed != "" {
-		near := Path(trimmed, isModel)
-		if near == "" {
-			return ""
+		if _, err := os.Stat(trimmed); err != nil {
+			near := Path(trimmed, Directory, isModel)
+			if near == "" {
+				return ""
+			}
+			dir = near + dir[len(trimmed):]
 		}
-		dir = near + dir[len(trimmed):]
-	}
-	if _, err := os.Lstat(dir + name); err == nil {
-		return dir + name
 	}
 	entries, err := os.ReadDir(cmp.Or(dir, "."))
 	if err != nil {
@@ -34,12 +41,14 @@ func Path(path string, isModel func(name string) bool) string {
 	var names, stems []string
 	extension := filepath.Ext(name)
 	for _, entry := range entries {
-		if isModel == nil && !entry.IsDir() {
-			continue
-		}
-		if stem, ok := strings.CutSuffix(entry.Name(), extension); ok && extension != "" {
+		isDir := isDirectory(dir, entry)
+		switch stem, ok := strings.CutSuffix(entry.Name(), extension); {
+		case kind == Directory && !isDir || kind == File && isDir:
+		case entry.Name() == name:
+			return dir + name
+		case ok && extension != "":
 			stems = append(stems, stem)
-		} else if entry.IsDir() || isLikeExtension(extension, filepath.Ext(entry.Name()), isModel) {
+		case isDir || isLikeExtension(extension, filepath.Ext(entry.Name()), isModel):
 			names = append(names, entry.Name())
 		}
 	}
@@ -52,8 +61,17 @@ func Path(path string, isModel func(name string) bool) string {
 	return ""
 }
 
+// isDirectory reports whether an entry is a directory, or a link to one.
+func isDirectory(dir string, entry fs.DirEntry) bool {
+	if entry.Type()&fs.ModeSymlink == 0 {
+		return entry.IsDir()
+	}
+	info, err := os.Stat(dir + entry.Name())
+	return err == nil && info.IsDir()
+}
+
 // isLikeExtension reports whether a misspelt path may stand for a file of another extension than its own: one that is misspelt, or that is not there.
 func isLikeExtension(typed, extension string, isModel func(string) bool) bool {
 	isNear := len(typed) > 1 && errorsBetween(typed, extension) == 1 // also of two letters, which Name finds too few
-	return typed == extension || (typed == "" || isNear) && isModel != nil && isModel(extension) || Name(typed, []string{extension}) != ""
+	return typed == extension || (typed == "" || isNear) && isModel(extension) || Name(typed, []string{extension}) != ""
 }

@@ -3,6 +3,7 @@ package nearest
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -16,6 +17,9 @@ func TestPath(t *testing.T) {
 		if err := os.WriteFile(path, nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Symlink("runs", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
 	}
 	isModel := func(name string) bool { return filepath.Ext(name) == ".pt" || filepath.Ext(name) == ".safetensors" }
 	for _, c := range []struct{ path, want string }{
@@ -35,16 +39,24 @@ func TestPath(t *testing.T) {
 		if want != "" {
 			want = filepath.Join(dir, filepath.FromSlash(want))
 		}
-		if got := Path(filepath.Join(dir, filepath.FromSlash(c.path)), isModel); got != want {
+		if got := Path(filepath.Join(dir, filepath.FromSlash(c.path)), FileOrDirectory, isModel); got != want {
 			t.Errorf("%s: got %q, want %q", c.path, got, want)
 		}
 	}
-	for path, want := range map[string]string{"notice": "", "notes.tx": "", "run": "runs", "run/step-10": "runs/step-100"} { // of directories
-		if got := Path(filepath.Join(dir, filepath.FromSlash(path)), nil); got != "" && got != filepath.Join(dir, filepath.FromSlash(want)) || (got == "") != (want == "") {
-			t.Errorf("directory %s: got %q, want %q", path, got, want)
+	for _, c := range []struct {
+		path string
+		kind Kind
+		want string
+	}{
+		{"notice", Directory, ""}, {"notes.tx", Directory, ""}, {"run", Directory, "runs"}, {"run/step-10", Directory, "runs/step-100"}, {"lnik", Directory, "link"},
+		{"notes.tx", File, "notes.txt"}, {"runs.txt", File, ""}, {"lnik", File, ""}, {"run/step-100/model.safetensor", File, "runs/step-100/model.safetensors"},
+	} {
+		got := Path(filepath.Join(dir, filepath.FromSlash(c.path)), c.kind, isModel)
+		if rest, _ := strings.CutPrefix(got, dir+string(filepath.Separator)); filepath.ToSlash(rest) != c.want {
+			t.Errorf("%s of kind %d: got %q, want %q", c.path, c.kind, got, c.want)
 		}
 	}
-	if got := Path("s3://bucket/2b-it.pt", isModel); got != "" {
+	if got := Path("s3://bucket/2b-it.pt", FileOrDirectory, isModel); got != "" {
 		t.Errorf("an address: got %q", got)
 	}
 }
