@@ -20,7 +20,7 @@ func TestName(t *testing.T) {
 		{"x", ""},
 		{"rw", "raw"}, // one letter left out
 		{"rq", ""},    // another one instead
-		{"3b", ""}, // half of 2b is wrong
+		{"3b", ""},    // half of 2b is wrong
 		{"2B", "2b"},
 		{"", ""},
 		{"2b-it", "2b"},
