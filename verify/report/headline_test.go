@@ -60,7 +60,7 @@ func TestVerdictHeadline(t *testing.T) {
 		{"kept in several types", verify.Verdict{Same: true, Weights: &verify.WeightsSection{Section: ok, Tensors: 2, Elements: 1000, Rounded: 500, Widened: 100, Kept: true, RoundedTo: "bfloat16", DTypes: "1 tensor as bfloat16"}}, false, "The same model, 1 tensor as bfloat16, every value kept", page.Good,
 			"Every one of 1,000 elements of 2 tensors has the value that the source has."},
 		{"divided", verify.Verdict{Same: true, Weights: weights(ok, 0, 0, 10)}, false, "The same model", page.Good,
-			"Every one of 1,000 elements of 2 tensors is identical to the source, bit for bit, the embedding divided by the factor that transformers multiplies it by."},
+			"Every one of 1,000 elements of 2 tensors is identical to the source, bit for bit, but for the embedding, which is divided by the factor that transformers multiplies it by."},
 		{"as recorded", verify.Verdict{Same: true, Logits: recording}, true, "The model that was recorded", page.Good, "What jax computed matches within rounding."},
 		{"nothing compared", verify.Verdict{Same: true}, false, "The same model", page.Good, ""},
 		{"one failure", verify.Verdict{Structure: &ok, Config: ptr(failed(1))}, false, "Not the same model", page.Wrong, "1 failure in the configuration."},

@@ -38,7 +38,7 @@ func lead(v *verify.Verdict, checks []verify.Check) string {
 			how = "is identical to " + of + ", correctly rounded where the dtype changed"
 		}
 		if w.Divided > 0 {
-			how += ", the embedding divided by the factor that transformers multiplies it by"
+			how += ", but for the embedding, which is divided by the factor that transformers multiplies it by"
 		}
 		parts = append(parts, fmt.Sprintf("every one of %s elements of %s %s", text.Grouped(w.Elements), text.Count(w.Tensors, "tensor"), how))
 	}
