@@ -250,7 +250,7 @@ func (m *movements) inAllLayers() string {
 	}
 	switch {
 	case len(m.farOff) == 0:
-		return ", " + all + " about equally far"
+		return ", in " + all + " to a similar extent"
 	case m.outside == 0:
 		return ", in " + all
 	}

@@ -23,8 +23,8 @@ func TestTensorsOutsideLayersThatMoved(t *testing.T) {
 		{map[int]float64{2: 0.1}, 0.12, 0, "2 other tensors have other values, in tensor embed and layer 2", "Only tensor embed and layer 2 moved."},
 		{map[int]float64{2: 0.1}, 0.01, 0, "2 other tensors have other values, in layer 2 and outside layers", "Of the layers, only layer 2 moved."},
 		{map[int]float64{2: 0.1, 3: 0.01}, 0.01, 0, "3 other tensors have other values, farthest apart in layer 2", "Layer 2 moved most."},
-		{map[int]float64{0: 0.1, 1: 0.1, 2: 0.1, 3: 0.1}, 1, 0, "5 other tensors have other values, farthest apart in tensor embed, all 4 layers about equally far",
-			"5 tensors have other values, farthest apart in tensor embed, all 4 layers about equally far."},
+		{map[int]float64{0: 0.1, 1: 0.1, 2: 0.1, 3: 0.1}, 1, 0, "5 other tensors have other values, farthest apart in tensor embed, in all 4 layers to a similar extent",
+			"5 tensors have other values, farthest apart in tensor embed, in all 4 layers to a similar extent."},
 		{map[int]float64{0: 0.1, 1: 0.1, 2: 0.1, 3: 0.5}, 1.5, 0, "5 other tensors have other values, farthest apart in tensor embed, then in layer 3", "Tensor embed moved most, then layer 3."},
 		{map[int]float64{2: math.NaN(), 3: 0.01}, 0.5, 0, "3 other tensors have other values, farthest apart in tensor embed and layer 2", "Tensor embed and layer 2 moved most."},
 	} {

@@ -50,7 +50,7 @@ func TestWhatWasDone(t *testing.T) {
 		"4 tensors were renamed.": append(
 			tensorsOf(3, "mlp.w", matrix, func(i int, t *diff.TensorDiff) { t.Renamed, t.B = true, fmt.Sprintf("layers.%d.ffw.w", i) }),
 			tensorsOf(1, "q.w", matrix, func(i int, t *diff.TensorDiff) { t.Renamed, t.B = true, "head" })...),
-		"3 tensors have other values, all 3 layers about equally far; layer 3 is only in A.": append(
+		"3 tensors have other values, in all 3 layers to a similar extent; layer 3 is only in A.": append(
 			tensorsOf(3, "w", matrix, func(_ int, t *diff.TensorDiff) { differs(t, 0.1, nil) }),
 			func() (out []diff.TensorDiff) {
 				for _, name := range []string{"a", "b", "c", "d"} {
@@ -58,7 +58,7 @@ func TestWhatWasDone(t *testing.T) {
 				}
 				return out
 			}()...),
-		"2 tensors have other values, both layers about equally far.": tensorsOf(2, "w", matrix, func(_ int, t *diff.TensorDiff) { differs(t, 0.1, nil) }),
+		"2 tensors have other values, in both layers to a similar extent.": tensorsOf(2, "w", matrix, func(_ int, t *diff.TensorDiff) { differs(t, 0.1, nil) }),
 		"Only layer 3 moved.": tensorsOf(26, "w", matrix, func(i int, t *diff.TensorDiff) {
 			if i == 3 {
 				differs(t, math.Inf(1), nil)
@@ -74,7 +74,7 @@ func TestWhatWasDone(t *testing.T) {
 				differs(t, 0.1, nil)
 			}
 		}),
-		"26 tensors have other values, all 26 layers about equally far.": tensorsOf(26, "w", matrix, func(i int, t *diff.TensorDiff) { differs(t, 0.1+float64(i)/1000, nil) }),
+		"26 tensors have other values, in all 26 layers to a similar extent.": tensorsOf(26, "w", matrix, func(i int, t *diff.TensorDiff) { differs(t, 0.1+float64(i)/1000, nil) }),
 		"18 vectors scaled by several factors; 8 vectors scaled by -1.": tensorsOf(26, "w", vector, func(i int, t *diff.TensorDiff) {
 			factor := fmt.Sprintf("by %d", i)
 			if i < 8 {
