@@ -410,7 +410,11 @@ func addOpen(r *run) {
 	var all []Finding
 	if w := r.plan.Config.AttentionWindow; r.open && r.proved == 0 && r.contradicted == nil {
 		own, written := statedWindow(r.sourceModel), statement.Window(r.converted)
-		all = append(all, Finding{Kind: OpenSetting, Field: string(logits.WindowSetting), Want: fmt.Sprint(w), Got: fmt.Sprint(written), Of: "source",
+		other := written
+		if other == w {
+			other = own
+		}
+		all = append(all, Finding{Kind: OpenSetting, Field: string(logits.WindowSetting), Want: fmt.Sprint(w), Got: fmt.Sprint(other), Of: "source",
 			Detail: fmt.Sprintf("config.json of the source has %d, and that of the conversion %d: both are right if the original's window is %d and the larger is written to match transformers 5, and nothing says so", own, written, w),
 			cause:  fmt.Sprintf("nothing says that the original's attention window is %d", w)})
 	}

@@ -283,7 +283,7 @@ const (
 	MissingFile     FindingKind = "file"      // transformers finds no weights by the names of their files, and Finding.Field is the first that it looks for; or by those of the tensors, and it is config.json
 	WrongField      FindingKind = "field"     // config.json contradicts the source
 	WrongRecord     FindingKind = "record"    // a conversion.json is corrupt, or records something else than was found
-	OpenSetting     FindingKind = "open"      // files disagree on a setting, and nothing says which is right: Got is in config.json of the conversion, Want elsewhere; Finding.Field is its name
+	OpenSetting     FindingKind = "open"      // files disagree on a setting, and nothing says which is right: Got is in a config.json, of the conversion if both have it otherwise than Want; Finding.Field is its name
 	GivenSetting    FindingKind = "given"     // a setting that was given is not that of Finding.Of; Finding.Field is its name
 	WrongWeights    FindingKind = "weights"   // elements differ
 	BadlyQuantized  FindingKind = "quantized" // a quantised matrix is farther from the source than its scheme explains

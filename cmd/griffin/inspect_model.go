@@ -122,7 +122,7 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	}
 	if r, err := runtime.New(m, model.Settings{}); err == nil {
 		switch w := r.Window(); {
-		case w != nil && (w.Matches != "" || w.Source == runtime.Assumed || w.Source == runtime.Contradicted):
+		case w != nil && (w.Matches != "" || w.Source == runtime.Assumed && len(m.Family.BeyondOriginal(&r.Original)) == 0 || w.Source == runtime.Contradicted):
 			s.window = w.Summary
 		case w == nil && complete:
 			if s.window = withWindowFlag(configured.WindowDoubt()); s.window != "" {

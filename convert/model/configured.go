@@ -162,7 +162,7 @@ func (r *Configured) WindowDoubt() string {
 	case err != nil || record == nil || record.Settings == nil:
 		why = fmt.Sprintf("without its conversion.json, nothing says whether it is one more, to match transformers 5; if it is, give attention window %d", window-1)
 	case record.Settings.AttentionWindow == window:
-		why = fromConfig + fmt.Sprintf("write %d into that one and convert again", window-1)
+		why = fromConfig + fmt.Sprintf("write %d into the config.json of that source and convert again", window-1)
 	default:
 		why = fmt.Sprintf("config.json has it, and conversion.json records %d", record.Settings.AttentionWindow)
 	}

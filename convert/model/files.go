@@ -145,7 +145,12 @@ func overruled(r *Configured) string {
 	}
 	var parts, all []string
 	if was := known.AttentionWindow; was != c.AttentionWindow && c.Has(Attention) && !r.WindowAssumed {
-		parts = append(parts, fmt.Sprintf("attention window %d, not %d", was, c.AttentionWindow))
+		window := fmt.Sprintf("attention window %d, not %d", was, c.AttentionWindow)
+		if m.files.config != nil && c.AttentionWindow != r.Config.AttentionWindow { // which config.json has
+			all = append(all, window+" as given")
+		} else {
+			parts = append(parts, window)
+		}
 	}
 	if was := float64(known.LogitsSoftCap); was != c.LogitsSoftCap {
 		parts = append(parts, fmt.Sprintf("logits soft cap %s, not %s", hfconfig.Decimal(was), hfconfig.Decimal(c.LogitsSoftCap)))

@@ -175,6 +175,9 @@ func TestWindow(t *testing.T) {
 	if want := "is 8, one more than the window of 7, to match an original that does not compute the model; with 7, transformers 5 computes other logits"; beyond.Matches == "" || !strings.HasSuffix(beyond.Summary, want) {
 		t.Errorf("%+v", beyond)
 	}
+	if assumed := changed(t, map[string]any{"rms_norm_eps": 0.001}).WithOriginal(8, 30, runtime.Assumed).Window(); !strings.HasSuffix(assumed.Summary, "is 8; the original implementation, whose window could be another, does not compute the model") {
+		t.Errorf("%+v", assumed)
+	}
 	w := hf.Window()
 	for original, same := range map[int64]bool{6: false, 7: true, 8: true, 9: false} {
 		if f := w.For(original); (f == w) != same || !same && (f.Original != original || !strings.Contains(f.Summary, "neither the original's window of")) {

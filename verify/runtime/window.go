@@ -42,7 +42,10 @@ func (m *Model) Window() *Window {
 		return nil
 	}
 	w := &Window{Written: m.Config.AttentionWindow, Original: m.Original.AttentionWindow, Source: m.Evidence}
+	isBeyond := len(m.Found.Family.BeyondOriginal(&m.Original)) > 0
 	switch {
+	case w.Written == w.Original && w.Source == Assumed && isBeyond:
+		w.Summary = fmt.Sprintf("attention_window_size is %d; the original implementation, whose window could be another, does not compute the model", w.Written)
 	case w.Written == w.Original+1 && w.Source == Assumed:
 		w.Matches = Transformers5.Name
 		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than %d, which is taken for the original's window: nothing says whether that is one more already, to match transformers 5", w.Written, w.Original)
@@ -54,7 +57,7 @@ func (m *Model) Window() *Window {
 	case w.Written == w.Original+1:
 		w.Matches = Transformers5.Name
 		w.Summary = fmt.Sprintf("attention_window_size is %d, one more than the original's window of %d: transformers 5 attends to the same tokens as the original", w.Written, w.Original)
-		if len(m.Found.Family.BeyondOriginal(&m.Original)) > 0 {
+		if isBeyond {
 			w.Summary = fmt.Sprintf("attention_window_size is %d, one more than the window of %d, to match an original that does not compute the model; with %d, transformers 5 computes other logits", w.Written, w.Original, w.Original)
 		}
 	case w.Source == Assumed:
