@@ -409,6 +409,7 @@ func TestProvenWindow(t *testing.T) {
 		{source, unrecorded, window(8), false, "the same model, with attention window 8 as given"},
 		{source, unrecorded, window(7), false, otherGiven},
 		{source, unrecorded, model.Settings{}, false, "not proven: nothing says that the original's attention window is 8"},
+		{unrecorded, source, model.Settings{}, false, "not proven: nothing says that the original's attention window is 8"},
 		{source, plain, window(7), false, otherGiven},
 		{source, plain, window(7), true, otherGiven},
 		{original, edited, right, true, "the same model" + otherConfig},
