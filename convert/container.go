@@ -82,7 +82,7 @@ func (o *outline) takeRecorded(record *manifest.Record) {
 
 // takeStated takes the settings of a Hugging Face directory, whose config.json is copied, unless one of them is open.
 func (o *outline) takeStated(configured *model.Configured) {
-	for _, note := range []string{configured.WindowDoubt(), configured.Overruled} {
+	for _, note := range []string{configured.WindowDoubt(), configured.Overruled("", model.WasGiven)} {
 		if note != "" {
 			o.notes = append(o.notes, note)
 		}

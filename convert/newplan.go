@@ -112,8 +112,8 @@ func (p *planner) configure() error {
 	if p.WindowAssumed && len(m.Family.BeyondOriginal(&p.Config)) == 0 {
 		p.note(WindowNote, "%s", configured.WindowDoubt())
 	}
-	if configured.Overruled != "" {
-		p.note(OtherNote, "%s", configured.Overruled)
+	if note := configured.Overruled("", model.WasGiven); note != "" {
+		p.note(RecordNote, "%s", note)
 	}
 	stated, err := m.StatedConfig()
 	if err != nil {

@@ -64,6 +64,7 @@ const (
 	ExtraKeptNote          // tensors that are not parameters of the family are kept
 	TypesNote              // what Plan.SeveralTypes says
 	HeadNote               // the original implementations do not compute with the output head
+	RecordNote             // what model.Configured.Overruled says
 )
 
 func (p *Plan) note(kind NoteKind, format string, args ...any) {

@@ -211,10 +211,19 @@ func noteMadeWith(r *run) {
 // disproves them.
 func noteRecorded(r *run) {
 	if r.recorded != nil {
-		noteRecordedBy(r, r.recorded, filepath.Base(r.record.path), r.record.Settings, "the source does not state", "the conversion has to be made again")
+		noteRecordedBy(r, r.recorded, filepath.Base(r.record.path)+ofConversion(r), r.record.Settings, "the source does not state", "the conversion has to be made again")
 	}
-	if c, err := r.sourceModel.Configure(r.options.Settings); err == nil && c.Overruled != "" && !slices.Contains(r.verdict.Notes, c.Overruled) {
-		r.verdict.Notes = append(r.verdict.Notes, c.Overruled)
+	of, given := "", model.WasGiven
+	if r.converted != nil {
+		of = " of the source"
+	}
+	if r.recorded != nil {
+		given = filepath.Base(r.record.path) + ofConversion(r) + " records"
+	}
+	if c, err := r.sourceModel.Configure(r.options.Settings); err == nil {
+		if note := c.Overruled(of, given); note != "" {
+			r.verdict.Notes = append(r.verdict.Notes, note)
+		}
 	}
 	s := r.verdict.Settings
 	if s == nil {
@@ -229,6 +238,14 @@ func noteRecorded(r *run) {
 		file := filepath.Base(recordOf(r.sourceModel).path) + " of the " + of
 		noteRecordedBy(r, names, file, known, "its tensors do not show", "that file does not state what the model was made with")
 	}
+}
+
+// ofConversion follows the name of the record of the conversion where the source has one too.
+func ofConversion(r *run) string {
+	if recordOf(r.sourceModel).Record == nil {
+		return ""
+	}
+	return " of the conversion"
 }
 
 // noteRecordedBy notes the settings that a file records. lack is what the source does not do with them, and wrong what follows if the recording is right.

@@ -442,7 +442,7 @@ func notePlan(r *run) {
 	v := r.verdict
 	for _, note := range r.plan.Notes {
 		switch {
-		case note.Kind == convert.WindowNote: // Verdict.Window says it
+		case note.Kind == convert.WindowNote, note.Kind == convert.RecordNote: // Verdict.Window and noteRecorded say it
 		case note.Kind == convert.SoftCapNote && v.Config != nil && slices.ContainsFunc(v.Config.Findings.All(), func(f Finding) bool { return f.Field == "logits_soft_cap" }): // it has another
 		case note.Kind == convert.HeadNote && r.sourceModel.Layout == model.HuggingFace: // Verdict.Runtime says it
 		case note.Kind == convert.TypesNote:

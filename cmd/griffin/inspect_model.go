@@ -133,8 +133,10 @@ func summarise(m *model.Model, isCopy bool) *modelSummary {
 	if note := uncomparedHead(m, stated, isCopy, s.AttentionWindow != nil && s.EmbeddingScale == nil); note != "" && configErr == nil {
 		s.Notes = append(s.Notes, note)
 	}
-	if complete && configured.Overruled != "" {
-		s.Notes = append(s.Notes, configured.Overruled)
+	if complete {
+		if note := configured.Overruled("", model.WasGiven); note != "" {
+			s.Notes = append(s.Notes, note)
+		}
 	}
 	s.BeyondOriginal = m.Family.BeyondOriginal(&c)
 	return s

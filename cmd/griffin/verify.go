@@ -40,9 +40,9 @@ func verifyCommand() *cli.Command {
 			"  logits         with --golden: what the model computes, against a recorded fixture\n\n" +
 			"With --weights-only, structure and weights alone decide. It needs no settings.\n\n" +
 			"Exit status: 0 the same model (with --weights-only: the same weights), 1 not the same model, or\n" +
-			"not proven because of the settings that were given or of the fixture, or the same model beside a\n" +
-			"conversion.json that does not describe it; others as for all commands. A page that fails\n" +
-			"while it is written, as on a full disk, does not change it.\n\n" +
+			"not proven because of the settings that were given, of files that disagree or of the fixture, or\n" +
+			"the same model beside a conversion.json that does not describe it; others as for all commands. A\n" +
+			"page that fails while it is written, as on a full disk, does not change it.\n\n" +
 			"Examples:\n\n" +
 			"  griffin verify 2b-it.pt recurrentgemma-2b-it\n" +
 			"  griffin verify --all-steps runs/train out                       # as griffin convert --all-steps wrote them\n" +

@@ -29,9 +29,6 @@ type Configured struct {
 
 	Origins Origins // of the settings
 
-	// Overruled says which of the settings that were given, or that config.json has, are not those that conversion.json has, "" if none.
-	Overruled string
-
 	// WindowAssumed reports whether Original.AttentionWindow is the window of a config.json, and nothing says whether that is one more, to match a
 	// runtime.
 	WindowAssumed bool
@@ -55,6 +52,7 @@ func (o Origins) ByName() map[string]string {
 
 // Origins of settings that config.json does not have itself.
 const (
+	WasGiven   = "given"
 	FromRecord = "recorded in the source's conversion.json"
 	FromHead   = "shown by the output head" // that the embedding is not scaled
 )
@@ -91,7 +89,6 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 				return nil, err
 			}
 			r.WindowAssumed = s.AttentionWindow == nil && s.Preset == "" && r.Config.Has(Attention) && !r.windowKnown()
-			r.Overruled = overruled(r)
 			return r, nil
 		}
 	}
@@ -104,7 +101,6 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 	r.Original, r.Origins = r.Config, r.completedOrigins(s)
 	r.WindowAssumed = slices.Contains(r.Recorded, "attention_window") && settingsRecord(m).WindowAssumed
 	r.setScale()
-	r.Overruled = overruled(r)
 	return r, nil
 }
 
@@ -118,7 +114,7 @@ func (r *Configured) takeGivenWindow(s Settings) {
 	if given == nil || *given+1 != r.Original.AttentionWindow || r.windowKnown() || len(r.Model.Family.BeyondOriginal(&r.Config)) > 0 {
 		return
 	}
-	r.Original.AttentionWindow, r.Origins.AttentionWindow = *given, "given"
+	r.Original.AttentionWindow, r.Origins.AttentionWindow = *given, WasGiven
 }
 
 // windowKnown reports whether the window of a config.json is known to be that of the original, or one more: the conversion.json beside it says it,
@@ -154,15 +150,15 @@ func (r *Configured) WindowDoubt() string {
 		return ""
 	}
 	window := r.Original.AttentionWindow
-	const fromConfig = "its conversion.json has it from the config.json of its source, and nothing said whether that was one more, to match transformers 5; if it was, "
+	fromConfig := fmt.Sprintf("its conversion.json has it from the config.json of its source, and nothing said whether that was one more, to match transformers 5; if it was, give attention window %d", window-1)
 	var why string
 	switch record, _, err := r.Model.Manifest(); {
 	case r.Model.Layout != HuggingFace:
-		why = fromConfig + fmt.Sprintf("give attention window %d", window-1)
+		why = fromConfig
 	case err != nil || record == nil || record.Settings == nil:
 		why = fmt.Sprintf("without its conversion.json, nothing says whether it is one more, to match transformers 5; if it is, give attention window %d", window-1)
 	case record.Settings.AttentionWindow == window:
-		why = fromConfig + fmt.Sprintf("write %d into the config.json of that source and convert again", window-1)
+		why = fromConfig
 	default:
 		why = fmt.Sprintf("config.json has it, and conversion.json records %d", record.Settings.AttentionWindow)
 	}
@@ -190,7 +186,7 @@ func (r *Configured) completedOrigins(given Settings) Origins {
 		case slices.Contains(r.Recorded, name):
 			return FromRecord
 		case isGiven:
-			return "given"
+			return WasGiven
 		case r.Preset != "":
 			return "preset " + r.Preset
 		}

@@ -128,13 +128,14 @@ func isPlain(record *manifest.Record) bool {
 	return s.EmbeddingScale && (form == nil || form.AttentionWindowSize == s.AttentionWindow && form.LogitsSoftCap == s.LogitsSoftCap)
 }
 
-// overruled says in which settings a configuration is not as the conversion.json records them, "" if in none: they were given, or config.json has them.
-// A window of config.json is left to WindowDoubt.
-func overruled(r *Configured) string {
+// Overruled says in which settings a configuration is not as the conversion.json of the checkpoint records them, "" if in none: they were given, or
+// config.json has them. A window of config.json is left to WindowDoubt. of is " of the source" where there is another conversion.json, and given names
+// what gave the settings.
+func (r *Configured) Overruled(of, given string) string {
 	m, c := r.Model, &r.Original
 	record, at, _ := m.Manifest()
 	var known *manifest.Settings
-	origin := "given"
+	origin := given
 	if m.files.config == nil {
 		known = settingsRecord(m)
 	} else if record != nil && Describes(record, m) {
@@ -147,7 +148,7 @@ func overruled(r *Configured) string {
 	if was := known.AttentionWindow; was != c.AttentionWindow && c.Has(Attention) && !r.WindowAssumed {
 		window := fmt.Sprintf("attention window %d, not %d", was, c.AttentionWindow)
 		if m.files.config != nil && c.AttentionWindow != r.Config.AttentionWindow { // which config.json has
-			all = append(all, window+" as given")
+			all = append(all, window+" as "+given)
 		} else {
 			parts = append(parts, window)
 		}
@@ -169,7 +170,7 @@ func overruled(r *Configured) string {
 	if all == nil {
 		return ""
 	}
-	return path.Base(at) + " records " + strings.Join(all, "; ")
+	return path.Base(at) + of + " records " + strings.Join(all, "; ")
 }
 
 // scaleShownBy says what shows whether a Hugging Face directory scales embeddings, for which config.json has no field of its own; "" if nothing does.

@@ -134,7 +134,7 @@ func (g *scorePage) document(o Origin) *page.Document {
 	if s.Tokenizer == "" {
 		scored.Role = "Tokens"
 	}
-	for _, f := range []page.Fact{{Name: "size", Value: text.Count(s.Tokens, "token") + " in " + text.Count(s.Rows, "row")}, {Name: "digest", Value: s.Digest, Code: true}, {Name: "tokenizer", Value: s.Tokenizer}, {Name: "begins with", Value: strings.Join(s.Added, "")}} {
+	for _, f := range []page.Fact{{Name: "size", Value: text.Count(s.Tokens, "token") + " in " + text.Count(s.Rows, "row")}, {Name: "digest of the token ids", Value: s.Digest, Code: true}, {Name: "tokenizer", Value: s.Tokenizer}, {Name: "begins with", Value: strings.Join(s.Added, "")}} {
 		if f.Value != "" {
 			scored.Facts = append(scored.Facts, f)
 		}

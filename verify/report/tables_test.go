@@ -68,6 +68,8 @@ func TestSettingsTable(t *testing.T) {
 			"attention window | 8 | 8, ! logits soft cap | given none | 30, embedding scale | yes | yes"},
 		{"what was given against the source", side(shapes(8, 8, 30)), side(shapes(8, 8, 30)), window(verify.GivenSetting, "attention_window", "6", "source"),
 			"attention window | 8 | 8, logits soft cap | 30 | 30, embedding scale | yes | yes"},
+		{"open", side(shapes(7, 8, 30)), side(shapes(7, 0, 30)), window(verify.OpenSetting, "attention_window", "7", "source"),
+			"! attention window | 8 (attention_window_size) | 7 (attention_window_size), logits soft cap | 30 | 30, embedding scale | yes | yes"},
 		{"a wrong field of that name", side(shapes(8, 8, 30)), side(shapes(8, 8, 30)), window(verify.WrongField, "logits_soft_cap", "20", "conversion"),
 			"attention window | 8 | 8, logits soft cap | 30 | 30, embedding scale | yes | yes"},
 	} {
@@ -100,6 +102,7 @@ func TestFindingsTable(t *testing.T) {
 		{verify.Finding{Kind: verify.MissingTensor, Tensor: "t", SourceName: "s", ConvertedName: "c", Want: "w"}, "s | c |  | w | missing | "},
 		{verify.Finding{Kind: verify.ExtraTensor, Tensor: "t", Got: "g"}, "— | t |  | absent | g | "},
 		{verify.Finding{Kind: verify.WrongField, Field: "f", Want: "w", Got: "g", Detail: "d"}, "f | w | g | d"},
+		{verify.Finding{Kind: verify.OpenSetting, Field: "f", Want: "7", Got: "8"}, "f | 7 or 8 | open | "},
 		{verify.Finding{Kind: verify.GivenSetting, Field: "f", Want: "5", Got: "8", Of: "conversion"}, "f | given: 8 | 5 | "},
 		{verify.Finding{Kind: verify.GivenSetting, Field: "f", Want: "5", Got: "8", Of: "recording"}, "f | 5 | given: 8 | "},
 	} {

@@ -56,6 +56,12 @@ func (g *verdictPage) Fails() bool {
 	return g.Verdict.Unproven == "" && slices.ContainsFunc(g.Verdict.Sections(), func(s verify.NamedSection) bool { return !s.OK })
 }
 
+// TwoImplementations reports whether the original runs one of the checkpoints, and another implementation the other one, of the same model.
+func (g *verdictPage) TwoImplementations() bool {
+	source, converted := g.Verdict.Source, g.Verdict.Converted
+	return source != nil && converted != nil && (source.Layout == "huggingface") != (converted.Layout == "huggingface")
+}
+
 // FactsOfConverted reports whether the facts about runtimes are of the converted checkpoint, and not of the source: they are of the one in the
 // Hugging Face layout.
 func (g *verdictPage) FactsOfConverted() bool {

@@ -48,6 +48,8 @@ func wantAndGot(f *verify.Finding) (want, got page.Cell) {
 		got = page.Text("missing")
 	case verify.ExtraTensor:
 		want = page.Text("absent")
+	case verify.OpenSetting:
+		want, got = page.Text(f.Want+" or "+f.Got), page.Text("open")
 	case verify.GivenSetting:
 		got = page.Text("given: " + f.Got)
 		if f.Of == "conversion" { // the setting was given for the source
@@ -224,10 +226,13 @@ const (
 const unknown = "unknown"
 
 // settingsTable compares the sizes and settings of the models: the source on the left. A window that is wrong is shown as config.json
-// has it, since it says nothing about the original's. Sizes are those of the tensors, with what a config.json states that contradicts them.
+// has it, since it says nothing about the original's; so are both if files leave it open. Sizes are those of the tensors, with what a config.json states that contradicts them.
 func settingsTable(v *verify.Verdict) *page.Table {
 	facts := v.Facts
 	wrongWindow := v.Config != nil && slices.ContainsFunc(v.Config.Findings.All(), func(f verify.Finding) bool { return f.Field == "attention_window_size" })
+	openWindow := v.Config != nil && slices.ContainsFunc(v.Config.Findings.All(), func(f verify.Finding) bool {
+		return f.Kind == verify.OpenSetting && f.Field == string(logits.WindowSetting) && f.Of == "source"
+	})
 	values := func(f *verify.CheckpointFacts) []string {
 		if f == nil || f.Config == nil && f.Stated == nil && f.Sizes == nil {
 			all := slices.Repeat([]string{unknown}, 10)
@@ -240,8 +245,8 @@ func settingsTable(v *verify.Verdict) *page.Table {
 		window, cap := "none", "none"
 		if slices.Contains(c.BlockTypes, "attention") {
 			window = text.Grouped(c.AttentionWindow)
-			if f.Config == nil || wrongWindow && f == facts.Converted && c.AttentionWindowSize != 0 {
-				window = text.Grouped(c.AttentionWindowSize) + windowField
+			if f.Config == nil || wrongWindow && f == facts.Converted && c.AttentionWindowSize != 0 || openWindow {
+				window = text.Grouped(cmp.Or(c.AttentionWindowSize, c.AttentionWindow)) + windowField
 			}
 		}
 		if c.LogitsSoftCap != 0 {
@@ -284,7 +289,7 @@ func settingsTable(v *verify.Verdict) *page.Table {
 		r := page.Row{Cells: []page.Cell{page.Text(name), page.Text(source[i])}}
 		if facts.Converted != nil {
 			r.Cells = append(r.Cells, page.Text(converted[i]))
-			r.Bad = source[i] != converted[i] && source[i] != unknown && converted[i] != unknown && (!strings.HasSuffix(converted[i], windowField) || wrongWindow) && !strings.HasSuffix(converted[i], always)
+			r.Bad = source[i] != converted[i] && source[i] != unknown && converted[i] != unknown && (!strings.HasSuffix(converted[i], windowField) || wrongWindow || openWindow) && !strings.HasSuffix(converted[i], always)
 		}
 		t.Add(r)
 	}

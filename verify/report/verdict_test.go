@@ -109,8 +109,12 @@ func TestRuntimesOfThePage(t *testing.T) {
 		{"not proven", false, "the recording is not finite", verify.RuntimeResult{Metrics: &finite, Facts: known}, "huggingface", []string{fact, figures}, []string{fails, mended}},
 		{"refused", true, "", verify.RuntimeResult{Refused: true}, "huggingface", []string{fact}, nil},
 		{"refused, because it is wrong", false, "", verify.RuntimeResult{Refused: true}, "huggingface", nil, []string{fact}},
+		{"two directories", true, "", verify.RuntimeResult{}, "huggingface", nil, []string{fact}},
 	} {
-		subject, converted := verify.Subject{Path: "a", Layout: "huggingface"}, verify.Subject{Path: "b", Layout: tt.converted}
+		subject, converted := verify.Subject{Path: "a", Layout: "torch"}, verify.Subject{Path: "b", Layout: tt.converted}
+		if tt.converted != "huggingface" || tt.name == "two directories" {
+			subject.Layout = "huggingface"
+		}
 		facts := &verify.CheckpointFacts{Subject: subject}
 		v := &verify.Verdict{Same: tt.ok, Unproven: tt.unproven, Source: &subject, Converted: &converted, Runtime: &tt.r, Structure: &verify.Section{OK: true}, Config: &verify.Section{OK: tt.ok, Summary: "checked"}, Facts: &verify.Facts{Source: facts, Converted: facts}}
 		page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{}) })

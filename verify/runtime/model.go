@@ -75,7 +75,7 @@ func New(found *model.Model, s model.Settings) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: configured.Config, Preset: configured.Preset, Overruled: configured.Overruled, WindowDoubt: configured.WindowDoubt(), unscaled: configured.Config.EmbeddingScale && !configured.Original.EmbeddingScale, divided: losesInDivision(configured)}
+	m := &Model{Checkpoint: found.Checkpoint, Found: found, Config: configured.Config, Preset: configured.Preset, Overruled: configured.Overruled("", model.WasGiven), WindowDoubt: configured.WindowDoubt(), unscaled: configured.Config.EmbeddingScale && !configured.Original.EmbeddingScale, divided: losesInDivision(configured)}
 	if configured.Form != nil {
 		m.Inexact = configured.Form.Inexact
 	}
