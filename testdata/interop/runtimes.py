@@ -182,6 +182,9 @@ def judge_case(case, answer, passes, name, start, model, tolerance):
 def judge(model, claim, answer, passes):
     """Yields (claim, problem) for the claims about a model and a runtime."""
     yield "loads", "" if claim["loads"] == answer["loads"] else f"loads is {claim['loads']}: {answer['error']}"
+    if not (claim["loads"] or answer["loads"]):
+        random = any("random weights" in c["does"] for c in claim["cases"])  # runtimes_hf.py refuses them
+        yield "random weights", "" if random == answer["error"].startswith("RandomWeights") else f"random is {random}: {answer['error']}"
     if not (claim["loads"] and answer["loads"]):
         yield "diverges_at", "" if claim["diverges_at"] is None else "diverges_at is not null"
         return

@@ -16,11 +16,17 @@ import runtimes_job
 MODERN = transformers.__version__ >= "5"
 
 
+class RandomWeights(Exception):
+    """It initialised weights that it did not find."""
+
+
 def load(job):
     from transformers import AutoModelForCausalLM
     model, info = AutoModelForCausalLM.from_pretrained(job["dir"], output_loading_info=True, attn_implementation="eager",
                                                        dtype=torch.float32)
     info = {k: v for k, v in info.items() if v and k != "unexpected_keys"}
+    if "missing_keys" in info:
+        raise RandomWeights(info)
     if info:
         raise ValueError(f"keys: {info}")
     return model.eval()
