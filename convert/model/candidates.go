@@ -142,7 +142,7 @@ func checkUnique(c *tensor.Checkpoint, f *Family, models []*candidate) error {
 	for _, a := range models {
 		embedding := a.found.first[f.EmbeddingName(a.convention.layout())]
 		if 2*a.size() >= models[0].size() || a.convention != models[0].convention && embedding != nil {
-			names = append(names, fmt.Sprintf("%s (%s)", describePrefix(a), text.Count(a.size(), "tensor")))
+			names = append(names, fmt.Sprintf("%s (%s)", describePrefix(a), text.Count(a.size(), "parameter tensor")))
 		}
 	}
 	if len(names) < 2 {

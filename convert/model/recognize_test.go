@@ -96,10 +96,10 @@ func TestRecognizeRefuses(t *testing.T) {
 		tensors []*tensor.Tensor
 		want    string
 	}{
-		{"two models", two, "holds 2 models: params (89 tensors), ema_params (89 tensors)"},
-		{"top level and another", append(modelTensors(&tinyConfig, Torch, ""), modelTensors(&tinyConfig, Torch, "teacher.")...), "holds 2 models: the top level (89 tensors), teacher (89 tensors)"},
-		{"a small one of another convention", append(modelTensors(&tinyConfig, HuggingFace, "model."), modelTensors(&tinyConfig, Torch, "")[:20]...), "holds 2 models: model (99 tensors), the top level (20 tensors)"},
-		{"one of half the size", append(modelTensors(&tinyConfig, Torch, "")[1:], modelTensors(&tinyConfig, Torch, "teacher.")[1:45]...), "holds 2 models: the top level (88 tensors), teacher (44 tensors)"},
+		{"two models", two, "holds 2 models: params (89 parameter tensors), ema_params (89 parameter tensors)"},
+		{"top level and another", append(modelTensors(&tinyConfig, Torch, ""), modelTensors(&tinyConfig, Torch, "teacher.")...), "holds 2 models: the top level (89 parameter tensors), teacher (89 parameter tensors)"},
+		{"a small one of another convention", append(modelTensors(&tinyConfig, HuggingFace, "model."), modelTensors(&tinyConfig, Torch, "")[:20]...), "holds 2 models: model (99 parameter tensors), the top level (20 parameter tensors)"},
+		{"one of half the size", append(modelTensors(&tinyConfig, Torch, "")[1:], modelTensors(&tinyConfig, Torch, "teacher.")[1:45]...), "holds 2 models: the top level (88 parameter tensors), teacher (44 parameter tensors)"},
 		{"five tensors", []*tensor.Tensor{named("a"), named("b"), named("c"), named("d"), named("e")}, "it holds a, b, c, d, e"},
 		{"six tensors", []*tensor.Tensor{named("a"), named("b"), named("c"), named("d"), named("e"), named("f")}, "it holds a, b, c, d, …"},
 		{"optimizer of a Griffin", modelTensors(&tinyConfig, Flax, "opt_state.0.mu."), "optimizer state of a Griffin model, but not its parameters"},

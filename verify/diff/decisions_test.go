@@ -294,7 +294,7 @@ func TestFamilyBesideARenamedList(t *testing.T) {
 // Of several models in one checkpoint, none is compared as a model, which is said unless both sides hold several.
 func TestNoteOfSeveralModels(t *testing.T) {
 	several, one := open(t, testdata+"finetune/several.pt"), open(t, testdata+"finetune/base")
-	const holds = " holds 2 models: model (32 tensors), ema_model (32 tensors): its tensors are compared by their names, as those of no model; " +
+	const holds = " holds 2 models: model (32 parameter tensors), ema_model (32 parameter tensors): its tensors are compared by their names, as those of no model; " +
 		"griffin convert writes one of them, which can be compared"
 	for _, tt := range []struct {
 		a, b *tensor.Checkpoint
