@@ -108,7 +108,7 @@ func (g *scorePage) document(o Origin) *page.Document {
 		if s.alike() {
 			d.Answer += ", and the same predictions"
 			if apart := RunApart(&s.Models[0], &s.Models[1]); apart != "" {
-				d.Points = []page.Link{{Text: "the two are run " + apart + s.allThatDiffers()}}
+				d.Points = []page.Link{{Text: "The two are run " + apart + s.allThatDiffers()}}
 			}
 		} else {
 			d.Answer += " and " + PerplexityText(s.Perplexity(1))
@@ -158,7 +158,7 @@ func (g *scorePage) differences() []page.Link {
 		points[1].To = "partings"
 	}
 	if apart := RunApart(&s.Models[0], &s.Models[1]); apart != "" {
-		points = append(points, page.Link{Text: "the two are run " + apart + s.allThatDiffers()})
+		points = append(points, page.Link{Text: "The two are run " + apart + s.allThatDiffers()})
 	}
 	return points
 }

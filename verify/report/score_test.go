@@ -32,7 +32,7 @@ func scoreOf(models int) *report.Score {
 func TestScore(t *testing.T) {
 	for models, want := range map[int][]string{
 		1: {"Perplexity 7.38906</h1>", "9 tokens in 1 row, 8 predicted.", `title>positions 0 to 1: 0 nats, 1 token<`, "from position 4 on, attention no longer sees the token at position 0", "Each point is the mean of 2 positions."},
-		2: {"Perplexity 7.38906 and 7.38906</h1>", "1 of 8 tokens has another most likely token", "the two are run under different semantics, original and transformers5, which", `title>second, positions 14 to 15: 7 nats, 1 token<`, "Divergence over positions", `title>positions 2 to 3: KL 0.1 nats, 1 token<`, `<summary>1 token</summary>`, `<th scope="col" class="">row</th>`, `<th scope="row" data-label="row" data-sort=`},
+		2: {"Perplexity 7.38906 and 7.38906</h1>", "1 of 8 tokens has another most likely token", "The two are run under different semantics, original and transformers5, which", `title>second, positions 14 to 15: 7 nats, 1 token<`, "Divergence over positions", `title>positions 2 to 3: KL 0.1 nats, 1 token<`, `<summary>1 token</summary>`, `<th scope="col" class="">row</th>`, `<th scope="row" data-label="row" data-sort=`},
 	} {
 		s := scoreOf(models)
 		page := fileOf(t, "page.html", func(path string) error {
@@ -60,7 +60,7 @@ func TestScoreOfEqualModels(t *testing.T) {
 	}
 	page := checkPage(t, fileOf(t, "page.html", func(path string) error { return report.WriteScore(path, s, report.Origin{}) }))
 	if !strings.Contains(page, "Perplexity 310,457, and the same predictions</h1>") || strings.Contains(page, "Divergence over positions") || strings.Contains(page, "KL 0") ||
-		!strings.Contains(page, "the two are run under different semantics, original and transformers5, and predict the same nevertheless") {
+		!strings.Contains(page, "The two are run under different semantics, original and transformers5, and predict the same nevertheless") {
 		t.Errorf("the page is as of two models that differ: %.300s", page[strings.Index(page, "<h1"):])
 	}
 }

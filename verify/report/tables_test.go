@@ -335,11 +335,11 @@ func TestScoreDocument(t *testing.T) {
 		{score(8, bare), "Checkpoint " + run + set + " " + nll + txt, "", "nats a token"},
 		{score(8, bare, full), two, kl, "first, nats a token"},
 		{score(7, bare, full), two, "KL 0.5 nats a token apart|1 of 8 tokens has another most likely token partings", "first, nats a token"},
-		{score(8, capped, full), "", kl + "|the two are run with logits soft cap 5 and 30, which may be all that sets them apart ", "first, nats a token"},
-		{swapped, "", kl + "|the two are run under different semantics, original and transformers5, which is not all that sets them apart: they differ where both attend to the same tokens ", "first, nats a token"},
-		{matched, "", kl + "|the two are run under different semantics, original and transformers5; their weights are not the same either ", "first, nats a token"},
-		{score(8, moved, full), "", kl + "|the two are run under different semantics, mlx-lm and original, which is all that sets them apart: their weights are the same ", "first, nats a token"},
-		{score(8, moved, other), "", kl + "|the two are run under different semantics, mlx-lm and original, and with logits soft cap 30 and 5; their weights are not the same either ", "first, nats a token"},
+		{score(8, capped, full), "", kl + "|The two are run with logits soft cap 5 and 30, which may be all that sets them apart ", "first, nats a token"},
+		{swapped, "", kl + "|The two are run under different semantics, original and transformers5, which is not all that sets them apart: they differ where both attend to the same tokens ", "first, nats a token"},
+		{matched, "", kl + "|The two are run under different semantics, original and transformers5; their weights are not the same either ", "first, nats a token"},
+		{score(8, moved, full), "", kl + "|The two are run under different semantics, mlx-lm and original, which is all that sets them apart: their weights are the same ", "first, nats a token"},
+		{score(8, moved, other), "", kl + "|The two are run under different semantics, mlx-lm and original, and with logits soft cap 30 and 5; their weights are not the same either ", "first, nats a token"},
 	} {
 		d := (&scorePage{Score: tt.s}).document(Origin{})
 		var subjects, points []string
