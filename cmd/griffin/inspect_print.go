@@ -74,7 +74,11 @@ func (r *inspection) facts(fact func(key, value string)) {
 			fact("", note)
 		}
 	}
-	fact("tensors", fmt.Sprintf("%s, %s, %s", text.Count(int64(len(r.Tensors)), "tensor"), text.Count(r.Parameters, "element"), size(r.Bytes)))
+	var elements int64 // as they are stored
+	for _, d := range r.DTypes {
+		elements += d.Parameters
+	}
+	fact("tensors", fmt.Sprintf("%s, %s, %s", text.Count(int64(len(r.Tensors)), "tensor"), text.Count(elements, "element"), size(r.Bytes)))
 	for _, d := range r.DTypes {
 		fact("", fmt.Sprintf("%s: %s, %s", d.DType, text.Count(int64(d.Tensors), "tensor"), size(d.Bytes)))
 	}

@@ -169,7 +169,7 @@ type logitsPart struct {
 	Charts   []*chart.Chart
 	Metrics  *page.Table // nil without any
 	Tokens   *page.Table // the worst tokens; nil without any
-	OtherTop bool        // in one of those, the fixture has another most likely next token, or none
+	OtherTop bool        // the most likely next token of one of those is not the same
 	Total    int         // tokens
 	Outputs  *page.Table // all outputs; nil without any
 }

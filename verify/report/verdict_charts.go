@@ -231,9 +231,9 @@ func tokensChart(s *logits.Site, also *logits.Site, pass *golden.Pass, full int,
 			values = append(values, e.RMS)
 		}
 	}
-	label := "position in the row"
+	label := "token in the row"
 	if pass.Batch > 1 {
-		label = fmt.Sprintf("position in the row (%d rows of %d, one after the other)", pass.Batch, pass.Length)
+		label = fmt.Sprintf("token in the row (%d rows of %d, one after the other)", pass.Batch, pass.Length)
 	}
 	c := &chart.Chart{ID: id, Title: title, Y: chart.Logarithmic("relative error (rms)", values),
 		X: chart.Axis{Label: label, Min: -0.5, Max: float64(len(s.Errors)) - 0.5, Ticks: rowTicks(pass)}}

@@ -207,7 +207,7 @@ func TestTokensChart(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
-	if c.X.Min != -0.5 || c.X.Max != 7.5 || len(c.X.Ticks) != 8 || c.X.Ticks[5].At != 5 || c.X.Ticks[5].Label != "1" || c.X.Label != "position in the row (2 rows of 4, one after the other)" {
+	if c.X.Min != -0.5 || c.X.Max != 7.5 || len(c.X.Ticks) != 8 || c.X.Ticks[5].At != 5 || c.X.Ticks[5].Label != "1" || c.X.Label != "token in the row (2 rows of 4, one after the other)" {
 		t.Errorf("%+v", c.X)
 	}
 	if want := "at each of 8 tokens. Outside from token 1 of row 0 (position 1) on: 2 tokens."; !strings.HasSuffix(c.Caption, want) {
@@ -219,7 +219,7 @@ func TestTokensChart(t *testing.T) {
 	if got := seriesOf(t, c, "decoding")[2].Text; !strings.HasPrefix(got, "decoding, token 2 of row 1: ") {
 		t.Error(got)
 	}
-	if c := tokensChart(of(1, 1), nil, passOf(1, 2, 2), 8, "", "x"); !strings.HasSuffix(c.Caption, " No document reaches position 8, from which on attention no longer sees the token at position 0.") || c.X.Label != "position in the row" {
+	if c := tokensChart(of(1, 1), nil, passOf(1, 2, 2), 8, "", "x"); !strings.HasSuffix(c.Caption, " No document reaches position 8, from which on attention no longer sees the token at position 0.") || c.X.Label != "token in the row" {
 		t.Error(c.Caption)
 	}
 	if c := tokensChart(of(1, 1), nil, passOf(1, 2, 2), 0, "", "x"); strings.Contains(c.Caption, "window") {

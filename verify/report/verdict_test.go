@@ -191,7 +191,7 @@ func TestTokensOfNaN(t *testing.T) {
 	page := fileOf(t, "page.html", func(path string) error { return report.WriteVerdict(path, v, report.Origin{Command: hostileCommand}) })
 	checkPage(t, page)
 	_, tokens, _ := strings.Cut(page, "Worst tokens")
-	if n, none := strings.Count(tokens, ">not finite<"), strings.Count(tokens, ">none<"); n != 4 || none != 3 || strings.Contains(tokens, ">NaN<") || strings.Contains(tokens, ">-1<") || strings.Count(tokens, `<tr class="bad">`) != 2 || !strings.Contains(tokens, "In red: the fixture has another") {
+	if n, none := strings.Count(tokens, ">not finite<"), strings.Count(tokens, ">none<"); n != 4 || none != 3 || strings.Contains(tokens, ">NaN<") || strings.Contains(tokens, ">-1<") || strings.Count(tokens, `<tr class="bad">`) != 2 || !strings.Contains(tokens, "In red: the most likely next token is not the same") {
 		t.Errorf("%d cells of the worst tokens are not finite, not 4, and %d none, not 3: %.2000s", n, none, tokens)
 	}
 }

@@ -8,17 +8,23 @@
   tip.id = 'tip';
   tip.setAttribute('role', 'status');
   document.body.append(tip);
-  const show = (text, at) => {
-    tip.textContent = text;
-    tip.classList.add('on');
-    const box = at.getBoundingClientRect(), width = tip.offsetWidth, height = tip.offsetHeight;
+  let anchor;
+  const place = () => {
+    const box = anchor.getBoundingClientRect(), width = tip.offsetWidth, height = tip.offsetHeight;
     const left = Math.min(Math.max(box.left + box.width / 2 - width / 2, 8), innerWidth - width - 8);
     const top = box.top - height - 8 < 4 ? box.bottom + 8 : box.top - height - 8;
     tip.style.left = left + 'px';
     tip.style.top = top + 'px';
   };
+  const show = (text, at) => {
+    tip.textContent = text;
+    tip.classList.add('on');
+    anchor = at;
+    place();
+  };
   const hide = () => tip.classList.remove('on');
-  addEventListener('scroll', hide, { passive: true });
+  // A step to what is not in the window scrolls it there. The text goes along.
+  addEventListener('scroll', () => tip.classList.contains('on') && place(), { passive: true, capture: true });
   addEventListener('keydown', e => { if (e.key === 'Escape') hide(); });
 
   // Plots: the point that is nearest to the pointer; arrow keys go from point to point.
