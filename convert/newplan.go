@@ -298,7 +298,7 @@ func (p *planner) noteAdapter() {
 			d.Rule += mark
 		}
 	}
-	note := fmt.Sprintf("merged the adapter %s, which changes %s", tensor.QuoteName(storage.BaseName(m.Adapter.Path)), text.Count(m.AdapterChanges, "parameter"))
+	note := fmt.Sprintf("merged the adapter %s, which changes %s", tensor.QuoteName(storage.BaseName(m.Adapter.Path)), text.Count(m.AdapterChanges, "tensor"))
 	if m.HeadSplit() && p.Config.SeparateHead {
 		note += "; embedding and output head are no longer one, as PEFT runs the adapter, though not as it merges it"
 	}

@@ -64,7 +64,7 @@ func convertCommand() *cli.Command {
 				&cli.StringFlag{Name: "extra", DefaultText: "leave out heads of other tasks, refuse others", Usage: "`POLICY`: what to do with tensors that are not parameters of the model: refuse or keep"},
 				&cli.StringFlag{Name: "adapter", Usage: "merge the PEFT adapter in `DIR` (LoRA or DoRA) into the model, rounding each element once"},
 				partialFlag(),
-				&cli.StringFlag{Name: "max-shard-size", DefaultText: "50GB", Usage: "hf, safetensors: split the weights into files of at most `SIZE`, such as 5GB or 512MiB"},
+				&cli.StringFlag{Name: "max-shard-size", DefaultText: "50GB", Usage: "hf, safetensors: split the weights into files with at most `SIZE` of tensors each, as transformers counts, such as 5GB or 512MiB"},
 				&cli.StringFlag{Name: "tokenizer", Usage: "hf: write the tokenizer files from the SentencePiece model `FILE`"},
 				&cli.BoolFlag{Name: "instruction-tuned", Usage: "hf: add the chat template, and end generation at <end_of_turn>"},
 				&cli.StringSliceFlag{Name: "only", Usage: "safetensors: take only tensors whose name matches `PATTERN` (* matches any characters); may be repeated"},

@@ -177,8 +177,16 @@ func summaryLine(r *diff.Result) string {
 	if words := r.NotAllowed(); words != "" {
 		line += "; " + words
 	}
-	if s.Config > 0 {
-		line += "; " + text.Count(int64(s.Config), "config field") + agree(s.Config, " differs", " differ")
+	fields := 0
+	for _, c := range r.Config {
+		if only := c.OnlyFile(); only != "" {
+			line += "; " + only
+		} else {
+			fields++
+		}
+	}
+	if fields > 0 {
+		line += "; " + text.Count(int64(fields), "config field") + agree(fields, " differs", " differ")
 	}
 	if words := r.QuantizedCopy(); words != "" {
 		line += "; " + words

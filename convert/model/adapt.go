@@ -163,7 +163,7 @@ func (g *merger) refuseUnknown() error {
 	for _, n := range g.unknown {
 		names = append(names, tensor.QuoteName(n))
 	}
-	return tensor.Bad("changes %s that the model does not have: %s", text.Count(len(names), "parameter"), tensor.JoinNames(names)).In(g.adapter.Path).Advise("%s", g.madeFor())
+	return tensor.Bad("changes %s that the model does not have: %s", text.Count(len(names), "tensor"), tensor.JoinNames(names)).In(g.adapter.Path).Advise("%s", g.madeFor())
 }
 
 // madeFor says what the adapter was made for, if it does not fit the model.

@@ -244,7 +244,7 @@ func TestOpenWithAdapterRefuses(t *testing.T) {
 		changes []peft.Change
 		want    string
 	}{
-		{"another model's", []peft.Change{{Parameter: "model.layers.0.self_attn.q_proj.weight", Value: named("v", 1)}}, "changes 1 parameter that the model does not have: model.layers.0.self_attn"},
+		{"another model's", []peft.Change{{Parameter: "model.layers.0.self_attn.q_proj.weight", Value: named("v", 1)}}, "changes 1 tensor that the model does not have: model.layers.0.self_attn"},
 		{"a matrix that the original has otherwise", []peft.Change{{Parameter: Griffin.nameOf(parameter{other, 0}, Torch), Value: named("v", 1)}}, "that the model does not have: blocks.0"},
 		{"too many blocks", []peft.Change{{Parameter: "model.layers.99.temporal_block.q_proj.weight", Value: named("v", 1)}}, "does not have: model.layers.99"},
 		{"too wide", []peft.Change{{Parameter: q, Left: factor(w, 2), Right: factor(2, w+1), Scale: 1}}, fmt.Sprintf("a product of shape [%d, %d], and the parameter is [%d, %d]", w, w+1, w, w)},

@@ -104,7 +104,7 @@ func counts(changes []Change) []string {
 		say(added, "1 matrix by a product of rank "+rank, "%d matrices by products of rank "+rank)
 	}
 	say(biases, "1 vector by a bias", "%d vectors by biases")
-	say(replaced, "1 parameter trained in full", "%d parameters trained in full")
+	say(replaced, "1 tensor trained in full", "%d tensors trained in full")
 	say(rows, "1 row of the embedding", "%d rows of the embedding")
 	return out
 }

@@ -437,9 +437,9 @@ func TestDetails(t *testing.T) {
 			"adapter LoRA, rank 2 to 3, alpha 8; weights safetensors; changes 2 matrices by products of rank 2 to 3; changes 2 vectors by biases"},
 		{"of all kinds", `"r": 2, "lora_bias": true, "modules_to_save": ["n"], "trainable_token_indices": [0, 5, 7]`, map[string][]int64{q + "lora_A.weight": {2, 16}, q + "lora_B.weight": {16, 2},
 			q + "lora_B.bias": {16}, "n.weight": {3}, "o.weight": {3}, "e.token_adapter.trainable_tokens_delta": {3, 16}},
-			"adapter LoRA, rank 2, alpha 8; weights safetensors; changes 1 matrix by a product of rank 2; changes 1 vector by a bias; changes 2 parameters trained in full; changes 3 rows of the embedding"},
+			"adapter LoRA, rank 2, alpha 8; weights safetensors; changes 1 matrix by a product of rank 2; changes 1 vector by a bias; changes 2 tensors trained in full; changes 3 rows of the embedding"},
 		{"one of each", `"r": 2, "trainable_token_indices": [5]`, map[string][]int64{"n.weight": {3}, "e.token_adapter.trainable_tokens_delta": {1, 16}},
-			"adapter LoRA, rank 2, alpha 8; weights safetensors; changes 1 parameter trained in full; changes 1 row of the embedding"},
+			"adapter LoRA, rank 2, alpha 8; weights safetensors; changes 1 tensor trained in full; changes 1 row of the embedding"},
 	} {
 		c, err := Open(adapterOf(t, `{"peft_type": "LORA", `+tt.config+`}`, tt.shapes), ".")
 		if err != nil {

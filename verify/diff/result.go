@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/griffin-ckpt/griffin/convert/model"
+	"github.com/griffin-ckpt/griffin/formats/hfconfig"
 	"github.com/griffin-ckpt/griffin/formats/tensor/text"
 	"github.com/griffin-ckpt/griffin/verify/diff/explain"
 	"github.com/griffin-ckpt/griffin/verify/internal/float"
@@ -210,6 +211,17 @@ type ConfigDifference struct {
 	DefaultB bool `json:"default_b,omitempty"`
 
 	Detail string `json:"detail,omitempty"` // what it does to the model
+}
+
+// OnlyFile says that only one side has a config.json, "the file config.json is only in A", if that is the difference; "" if it is a field.
+func (c *ConfigDifference) OnlyFile() string {
+	switch {
+	case c.Field != hfconfig.Name:
+		return ""
+	case c.B == "":
+		return "the file " + c.Field + " is only in A"
+	}
+	return "the file " + c.Field + " is only in B"
 }
 
 // TensorDiff is the result for one tensor, or for a pair.

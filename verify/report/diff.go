@@ -249,7 +249,7 @@ func configTable(r *diff.Result) *page.Table {
 	if len(r.Config) == 0 {
 		return nil
 	}
-	t := &page.Table{Label: "Configuration", Columns: []page.Column{{Title: "field"}, {Title: "A"}, {Title: "B"}, {Title: "meaning", Soft: true}}}
+	t := &page.Table{Label: "Configuration", Columns: []page.Column{{Title: "file or field"}, {Title: "A"}, {Title: "B"}, {Title: "meaning", Soft: true}}}
 	for _, c := range r.Config {
 		t.Add(page.Row{Cells: []page.Cell{page.Name(c.Field), configCell(c.A, c.DefaultA), configCell(c.B, c.DefaultB), page.Text(c.Detail)}})
 	}

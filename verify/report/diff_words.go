@@ -26,7 +26,7 @@ func WhatWasDone(r *diff.Result) string {
 		return ""
 	}
 	if len(r.Config) > 0 {
-		phrases = append(phrases, whatIsConfigured(r.Config))
+		phrases = append(phrases, whatIsConfigured(r.Config)...)
 	}
 	if s.OnlyA+s.OnlyB > 0 && s.Equal > 0 && s.OnlyA+s.OnlyB+s.Equal-s.Renamed == s.Tensors {
 		phrases = append(phrases, "the other "+text.CountAre(int64(s.Equal), "tensor")+strings.TrimRight(" equal "+r.Within(), " "))
@@ -38,9 +38,25 @@ func WhatWasDone(r *diff.Result) string {
 	return strings.ToUpper(sentence[:1]) + sentence[1:]
 }
 
-// whatIsConfigured says in which fields the configurations differ: the only one with its values, a few by their names with short values, or how
-// many they are.
-func whatIsConfigured(fields []diff.ConfigDifference) string {
+// whatIsConfigured says how the configurations differ: that only one side has a config.json, and in which fields.
+func whatIsConfigured(all []diff.ConfigDifference) (phrases []string) {
+	var fields []diff.ConfigDifference
+	for _, c := range all {
+		if only := c.OnlyFile(); only != "" {
+			phrases = append(phrases, only)
+		} else {
+			fields = append(fields, c)
+		}
+	}
+	if fields != nil {
+		phrases = append(phrases, whichFields(fields))
+	}
+	return phrases
+}
+
+// whichFields says in which fields the configurations differ: the only one with its values, a few by their names with short values, or how many
+// they are.
+func whichFields(fields []diff.ConfigDifference) string {
 	const (
 		few       = 3
 		maxLength = 40 // of a value: the types of all blocks are too long for a sentence

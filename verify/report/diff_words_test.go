@@ -239,6 +239,7 @@ func TestWhatIsConfigured(t *testing.T) {
 		"Config fields x, y and attention_window_size (16, 20) differ.": {{Field: "x"}, {Field: "y", A: strings.Repeat("1", 20), B: "2"}, window},
 		"Config fields attention_window_size (16, 20) and z differ.":    {window, {Field: "z", A: "1"}},
 		"4 config fields differ.":                                       {window, window, window, window},
+		"The file config.json is only in A; config field x differs.":    {{Field: "config.json", A: "a file"}, {Field: "x", A: strings.Repeat("1", 50), B: "2"}},
 	} {
 		if got := WhatWasDone(&diff.Result{Config: fields}); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)

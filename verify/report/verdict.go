@@ -144,7 +144,7 @@ func checkpointSubject(role string, f *verify.CheckpointFacts) page.Subject {
 
 // adapterSubject shows an adapter that was merged into the source.
 func adapterSubject(path string, a *verify.AdapterFacts) page.Subject {
-	s := page.Subject{Role: "Adapter", Path: path, Facts: []page.Fact{{Name: "type", Value: fmt.Sprintf("%s, rank %d", a.Type, a.Rank)}, {Name: "changes", Value: text.Count(a.Changes, "parameter")}}}
+	s := page.Subject{Role: "Adapter", Path: path, Facts: []page.Fact{{Name: "type", Value: fmt.Sprintf("%s, rank %d", a.Type, a.Rank)}, {Name: "changes", Value: text.Count(a.Changes, "tensor")}}}
 	for _, f := range a.Files {
 		s.Facts = append(s.Facts, page.Fact{Name: "file", Value: f.Name + " " + f.Named(), Code: true})
 	}
