@@ -56,7 +56,7 @@ func noteDoubted(r *run) {
 		return
 	}
 	var doubted []string
-	run, known := model.SettingsOf(&r.plan.Config), recordedSettings(r.record.Settings)
+	run, known := model.SettingsOf(&r.plan.Config), statement.SettingsOf(r.record.Settings)
 	for _, name := range model.SettingNames {
 		isGiven := r.given.Value(name) != "" && (name != model.WindowSetting || r.plan.Config.Has(model.Attention))
 		if was, records := run.Value(name), known.Value(name); isGiven && was != records {
@@ -251,7 +251,7 @@ func ofConversion(r *run) string {
 // noteRecordedBy notes the settings that a file records. lack is what the source does not do with them, and wrong what follows if the recording is right.
 func noteRecordedBy(r *run, names []string, file string, known *manifest.Settings, lack, wrong string) {
 	v := r.verdict
-	values := recordedSettings(known)
+	values := statement.SettingsOf(known)
 	made := map[logits.SettingName]string{} // how the recording was, by the settings that it disproves
 	for _, l := range v.Logits {
 		for _, f := range l.Faults {
@@ -281,14 +281,8 @@ func agrees(l *logits.Result, s *logits.Setting, known *manifest.Settings) bool 
 	if s.Name == logits.WindowSetting && l.Semantics != reference.Original.String() && s.Recorded == fmt.Sprint(known.AttentionWindow+1) {
 		return true
 	}
-	recorded := recordedSettings(known)
+	recorded := statement.SettingsOf(known)
 	return s.Recorded == recorded.Value(string(s.Name))
-}
-
-// recordedSettings are those of a record.
-func recordedSettings(known *manifest.Settings) model.Settings {
-	softCap := float64(known.LogitsSoftCap)
-	return model.Settings{AttentionWindow: &known.AttentionWindow, LogitsSoftCap: &softCap, EmbeddingScale: &known.EmbeddingScale}
 }
 
 // matchedWith says what a recording of an original shows of settings with which the model matches it, and what it does not: values that are close

@@ -178,7 +178,8 @@ func replaceStated(r *run) {
 	shownBy := map[string]string{model.FromRecord: manifest.Name, model.FromHead: "the output head"}
 	for _, name := range model.SettingNames {
 		given, found := r.options.Settings.Value(name), original.Value(name)
-		if given == "" || given == found || name == model.SoftCapSetting && given == own.Value(name) { // one that stands for none is none
+		isAsWritten := name == model.SoftCapSetting && given == own.Value(name) // the number of config.json that stands for no soft cap
+		if given == "" || given == found || isAsWritten {
 			continue
 		}
 		r.contradicted = append(r.contradicted, contradiction{name: logits.SettingName(name), given: given, found: found, of: of, files: []string{cmp.Or(shownBy[origins[name]], origins[name])}})

@@ -140,11 +140,7 @@ func answer(v *Verdict, count func(n int64, noun string) string) string {
 		of += ", configuration and logits not compared"
 	}
 	if stale != nil {
-		var problems []string
-		for _, s := range stale {
-			problems = append(problems, s.Problem)
-		}
-		of += ", but " + inWords(problems)
+		of += ", but " + sayStale(stale)
 	}
 	return of
 }

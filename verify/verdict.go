@@ -129,6 +129,15 @@ func StaleRecords(v *Verdict) []StaleRecord {
 	return v.Config.stale
 }
 
+// sayStale names what is wrong with stale records.
+func sayStale(all []StaleRecord) string {
+	var problems []string
+	for _, s := range all {
+		problems = append(problems, s.Problem)
+	}
+	return inWords(problems)
+}
+
 // Subject is a checkpoint that was verified.
 type Subject struct {
 	Path   string `json:"path"`

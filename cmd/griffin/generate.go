@@ -194,7 +194,7 @@ func (g *generator) ofSetting(path string, err error) error {
 		return err
 	}
 	of := func(flag string) *usageError {
-		return usagef("--%s: the state %s has %s %s, and this command %s", flag, path, strings.ReplaceAll(e.Setting, "_", " "), e.State, e.Have)
+		return usagef("--%s: the state %s has %s %s, and this command %s", flag, path, inWords(e.Setting), e.State, e.Have)
 	}
 	fast := reference.Fast.String()
 	switch flag := strings.ReplaceAll(e.Setting, "_", "-"); {
@@ -207,7 +207,7 @@ func (g *generator) ofSetting(path string, err error) error {
 	case e.Have == fast:
 		return of(fast).advise("--arithmetic %s continues the state, without --fast", e.State)
 	case slices.Contains([]string{"semantics", "arithmetic"}, e.Setting),
-		g.model.Found.Layout != model.HuggingFace && slices.Contains([]string{"attention_window", "logits_soft_cap", "embedding_scale"}, e.Setting):
+		g.model.Found.Layout != model.HuggingFace && slices.Contains(model.SettingNames[:], e.Setting):
 		return of(flag).advise("--%s=%s continues the state", flag, e.State)
 	}
 	return err

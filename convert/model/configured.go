@@ -99,7 +99,7 @@ func (m *Model) Configure(s Settings) (*Configured, error) {
 		return nil, m.withoutSettings(err)
 	}
 	r.Original, r.Origins = r.Config, r.completedOrigins(s)
-	r.WindowAssumed = slices.Contains(r.Recorded, "attention_window") && settingsRecord(m).WindowAssumed
+	r.WindowAssumed = slices.Contains(r.Recorded, WindowSetting) && settingsRecord(m).WindowAssumed
 	r.setScale()
 	return r, nil
 }
@@ -150,17 +150,14 @@ func (r *Configured) WindowDoubt() string {
 		return ""
 	}
 	window := r.Original.AttentionWindow
-	fromConfig := fmt.Sprintf("its conversion.json has it from the config.json of its source, and nothing said whether that was one more, to match transformers 5; if it was, give attention window %d", window-1)
 	var why string
 	switch record, _, err := r.Model.Manifest(); {
-	case r.Model.Layout != HuggingFace:
-		why = fromConfig
-	case err != nil || record == nil || record.Settings == nil:
+	case r.Model.Layout == HuggingFace && (err != nil || record == nil || record.Settings == nil):
 		why = fmt.Sprintf("without its conversion.json, nothing says whether it is one more, to match transformers 5; if it is, give attention window %d", window-1)
-	case record.Settings.AttentionWindow == window:
-		why = fromConfig
-	default:
+	case r.Model.Layout == HuggingFace && record.Settings.AttentionWindow != window:
 		why = fmt.Sprintf("config.json has it, and conversion.json records %d", record.Settings.AttentionWindow)
+	default:
+		why = fmt.Sprintf("its conversion.json has it from the config.json of its source, and nothing said whether that was one more, to match transformers 5; if it was, give attention window %d", window-1)
 	}
 	return fmt.Sprintf("attention window %d is taken for the original's: %s", window, why)
 }
@@ -192,8 +189,8 @@ func (r *Configured) completedOrigins(given Settings) Origins {
 		}
 		return "default"
 	}
-	return Origins{origin("attention_window", given.AttentionWindow != nil), origin("logits_soft_cap", given.LogitsSoftCap != nil),
-		origin("embedding_scale", given.EmbeddingScale != nil)}
+	return Origins{origin(WindowSetting, given.AttentionWindow != nil), origin(SoftCapSetting, given.LogitsSoftCap != nil),
+		origin(ScaleSetting, given.EmbeddingScale != nil)}
 }
 
 // readForm sets r.Original and r.Form according to the conversion.json beside a config.json. A number

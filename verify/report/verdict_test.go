@@ -290,7 +290,7 @@ func TestFindingsOfLayers(t *testing.T) {
 	}
 }
 
-// A fault that two tensors cause is told with the first, which is one tensor.
+// The page describes a fault that two wrong tensors cause below the first of them, and links to the other.
 func TestFaultOfTwoTensors(t *testing.T) {
 	subject := verify.Subject{Path: "a.pt", Layout: "torch"}
 	v := &verify.Verdict{Source: &subject, Converted: &subject, Weights: &verify.WeightsSection{}, Facts: &verify.Facts{Source: &verify.CheckpointFacts{Subject: subject}, Converted: &verify.CheckpointFacts{Subject: subject}}}

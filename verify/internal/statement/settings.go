@@ -106,7 +106,14 @@ func Recorded(record *manifest.Record) *model.Settings {
 	if known.AttentionWindow < 1 || known.AttentionWindow > math.MaxInt32 || !(softCap >= 0 && softCap <= math.MaxFloat32) {
 		return nil
 	}
-	return &model.Settings{AttentionWindow: &known.AttentionWindow, LogitsSoftCap: &softCap, EmbeddingScale: &known.EmbeddingScale}
+	s := SettingsOf(&known)
+	return &s
+}
+
+// SettingsOf returns the settings that a conversion.json has, whatever they are.
+func SettingsOf(known *manifest.Settings) model.Settings {
+	softCap := float64(known.LogitsSoftCap)
+	return model.Settings{AttentionWindow: &known.AttentionWindow, LogitsSoftCap: &softCap, EmbeddingScale: &known.EmbeddingScale}
 }
 
 // statedSoftCap returns the soft cap that a config.json states, or 0 if it is the huge number that stands for no cap.
